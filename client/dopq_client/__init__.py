@@ -1,0 +1,1 @@
+"""The users' tool of DoPQ, as a command (`dopq-client`) and as a Python class."""

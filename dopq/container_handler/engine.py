@@ -1,0 +1,181 @@
+"""The one port behind which containers run.
+
+Small on purpose: capacity, build, create, start, observe, stop, remove, each safe to call twice. Nothing above this file
+knows Docker; `docker_engine.py` is the adapter for a real engine, `tests/fakes.py` holds the fake, and one contract
+suite (tests/integration/test_engine_contract.py) runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Event
+from typing import BinaryIO, NewType, Protocol
+
+from dopq.job import GpuId, ImageId, Mount, ResourceUse
+
+ContainerName = NewType("ContainerName", str)  # deterministic, so that a repeated call finds what the first one made
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the engine says of itself."""
+
+    version: str
+    cpus: int
+    memory_bytes: int
+    has_buildkit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    """All that a container is created from. Every field is filled from our own template, never passed through.
+
+    Attributes:
+        gpus: handed over as a device request by UUID; empty asks for none and hides those that there are.
+        memory_bytes: limit on memory and swap together; None for no limit.
+        network: a network of the engine's: `none`, `bridge` or a name.
+        labels: say which job, attempt and node the container belongs to.
+    """
+
+    name: ContainerName
+    image: ImageId
+    labels: Mapping[str, str]
+    mounts: tuple[Mount, ...] = ()
+    gpus: frozenset[GpuId] = frozenset()
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+    stop_signal: str | None = None
+    hostname: str = "dopq"
+    network: str = "none"
+    memory_bytes: int | None = None
+    shm_bytes: int | None = None
+    cpus: float | None = None
+    pids_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No container of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Made, but its process has never run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The process runs since `started_at` (the engine's clock, UTC)."""
+
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process has ended.
+
+    Attributes:
+        exit_code: 128 + n where signal n ended it, as Docker reports it.
+        out_of_memory: the kernel killed a process of the container for want of memory.
+        error: the engine's own words where the process could not be started at all, else empty.
+    """
+
+    exit_code: int
+    started_at: datetime
+    finished_at: datetime
+    out_of_memory: bool = False
+    error: str = ""
+
+
+Observation = Absent | Created | Alive | Exited
+
+
+class ContainerEngine(Protocol):
+    """A container engine.
+
+    Every method may raise:
+        EngineUnavailable: no answer, or none in time. What was asked may have happened: observe, then repeat.
+        EngineRefused: the engine understood and said no (no such image, no such device, a name in use by others).
+    """
+
+    def capacity(self) -> Capacity:
+        """Version and size of the engine; also serves as the ping."""
+        ...
+
+    def image(self, reference: str) -> ImageId | None:
+        """The id of a local image by name or id; None when there is none."""
+        ...
+
+    def build(
+        self,
+        context: BinaryIO,
+        *,
+        tag: str,
+        labels: Mapping[str, str],
+        log: Callable[[bytes], None],
+        cancelled: Event,
+        timeout_s: float,
+    ) -> ImageId:
+        """Build an image from a tar stream that holds a `Dockerfile` at its top, and tag it.
+
+        With BuildKit where the engine has it, else with the classic builder. Every piece of the builder's output goes
+        to `log` as it comes. When `cancelled` is set the build is broken off within about a second.
+
+        Raises:
+            BuildFailed: the Dockerfile could not be built, was cancelled, or took longer than `timeout_s` seconds.
+        """
+        ...
+
+    def import_image(self, root: BinaryIO, *, reference: str, changes: tuple[str, ...] = ()) -> ImageId:
+        """Make an image of one layer from the tar of a root file system; `changes` are Dockerfile lines such as CMD."""
+        ...
+
+    def remove_image(self, reference: str) -> None:
+        """Untag an image, and delete it when that was its last tag; none of that name is fine."""
+        ...
+
+    def create(self, request: ContainerRequest) -> None:
+        """Create the container; one of that name that is already there stays as it is."""
+        ...
+
+    def start(self, name: ContainerName) -> None:
+        """Start the container's process; one that runs or has run is left alone."""
+        ...
+
+    def observe(self, name: ContainerName) -> Observation:
+        """What the engine knows of the container now: the truth, where memory is only a hint."""
+        ...
+
+    def wait(self, name: ContainerName, timeout_s: float) -> Exited | Absent | None:
+        """Wait until the process has ended; None when it still runs after `timeout_s` seconds."""
+        ...
+
+    def log(self, name: ContainerName) -> Iterator[bytes]:
+        """All that the process wrote to stdout and stderr, from its first byte, following until it ends.
+
+        The same bytes in the same order each time it is called, so that a reader can go on where it stopped.
+        """
+        ...
+
+    def use(self, name: ContainerName) -> ResourceUse:
+        """CPU time and memory so far; fields are None where nothing could be read (for example after the end)."""
+        ...
+
+    def stop(self, name: ContainerName, grace_s: int) -> None:
+        """Ask the process to end: its stop signal, then SIGKILL after `grace_s` whole seconds. A dead one is fine.
+
+        (Docker Engine API, `POST /containers/{id}/stop`, parameter `t`.)
+        """
+        ...
+
+    def remove(self, name: ContainerName) -> None:
+        """Remove the container, running or not; none of that name is fine."""
+        ...
+
+    def containers(self, labels: Mapping[str, str]) -> Mapping[ContainerName, Mapping[str, str]]:
+        """Name and labels of every container, running or not, that carries all of `labels`."""
+        ...

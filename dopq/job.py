@@ -1,0 +1,332 @@
+"""The values everybody speaks of: what was asked, and where a job stands.
+
+Values only: no I/O, no clock. A state carries exactly the data that exists in it (a queued job has no GPUs because
+`Queued` has no field for them), so the type checker follows the life cycle. The arrows between the states, and who may
+take each, are in `ARROWS` and told in docs/states.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NewType, assert_never
+
+JobId = NewType("JobId", int)
+GpuId = NewType("GpuId", str)  # the NVML UUID: device indices may change after a reboot
+ImageId = NewType("ImageId", str)  # "sha256:..."
+UserName = NewType("UserName", str)
+
+
+class StateName(StrEnum):
+    """The states of a job, as they are spelled on the wire, on disk and on screen."""
+
+    BUILDING = "building"
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+    INVALID = "invalid"
+    BUILD_FAILED = "build_failed"
+
+
+Outcome = Literal[
+    StateName.SUCCEEDED,
+    StateName.FAILED,
+    StateName.CANCELLED,
+    StateName.TIMED_OUT,
+    StateName.LOST,
+    StateName.INVALID,
+    StateName.BUILD_FAILED,
+]
+"""The final states. They absorb: no arrow leaves them."""
+
+FINAL: frozenset[StateName] = frozenset(
+    {
+        StateName.SUCCEEDED,
+        StateName.FAILED,
+        StateName.CANCELLED,
+        StateName.TIMED_OUT,
+        StateName.LOST,
+        StateName.INVALID,
+        StateName.BUILD_FAILED,
+    }
+)
+
+
+class Actor(StrEnum):
+    """Who takes an arrow."""
+
+    USER = "user"  # through the remote API
+    PROVIDER = "provider"
+    SCHEDULER = "scheduler"
+    RUNNER = "runner"
+
+
+_S = StateName
+
+ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
+    (_S.BUILDING, _S.QUEUED): frozenset({Actor.PROVIDER}),
+    (_S.BUILDING, _S.INVALID): frozenset({Actor.PROVIDER}),
+    (_S.BUILDING, _S.BUILD_FAILED): frozenset({Actor.PROVIDER}),
+    (_S.BUILDING, _S.CANCELLED): frozenset({Actor.USER}),
+    (_S.QUEUED, _S.CANCELLED): frozenset({Actor.USER}),
+    (_S.QUEUED, _S.STARTING): frozenset({Actor.SCHEDULER}),
+    (_S.STARTING, _S.RUNNING): frozenset({Actor.RUNNER}),
+    (_S.STARTING, _S.FAILED): frozenset({Actor.RUNNER}),
+    (_S.STARTING, _S.STOPPING): frozenset({Actor.USER}),
+    (_S.RUNNING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
+    (_S.RUNNING, _S.FAILED): frozenset({Actor.RUNNER}),
+    (_S.RUNNING, _S.LOST): frozenset({Actor.RUNNER}),
+    (_S.RUNNING, _S.STOPPING): frozenset({Actor.USER, Actor.SCHEDULER}),
+    # A job may end by itself in the moment in which it is asked to stop: then its own result counts.
+    (_S.STOPPING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
+    (_S.STOPPING, _S.FAILED): frozenset({Actor.RUNNER}),
+    (_S.STOPPING, _S.CANCELLED): frozenset({Actor.RUNNER}),
+    (_S.STOPPING, _S.TIMED_OUT): frozenset({Actor.RUNNER}),
+}
+"""Every legal change of state, with who may make it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a job is where it is: a stable code for programs, a sentence for people."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a bundle.
+
+    Attributes:
+        where: file and key or line, for example `container_config.json: num_gpus`.
+        what: what is wrong there.
+        instead: what to write or do instead.
+    """
+
+    where: str
+    what: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. {self.instead}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A host folder as the container sees it; `read_only` unless it is the job's own output."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What was asked for, checked; never edited by the system.
+
+    Attributes:
+        name: the job's name, `[a-z0-9][a-z0-9_.-]{0,62}`.
+        gpus: whole GPUs, 0 for a job that runs on the CPU alone.
+        memory_bytes: limit on main memory; None leaves the node's default.
+        shm_bytes: size of /dev/shm; None leaves the node's default.
+        cpus: CPU share in cores; None for no limit.
+        time_limit_s: the job is stopped after so many seconds of running; None leaves the node's default.
+        command: replaces the image's CMD when given.
+        entrypoint: replaces the image's ENTRYPOINT when given.
+        environment: added to the image's environment.
+        working_dir: replaces the image's WORKDIR when given.
+        stop_signal: replaces the image's STOPSIGNAL when given.
+        priority: among the same user's own jobs only; higher goes first.
+    """
+
+    name: str
+    gpus: int = 0
+    memory_bytes: int | None = None
+    shm_bytes: int | None = None
+    cpus: float | None = None
+    time_limit_s: int | None = None
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    working_dir: str | None = None
+    stop_signal: str | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the Provider made of a bundle: settings, the image that runs them, and when it joined the queue."""
+
+    spec: JobSpec
+    image: ImageId
+    queued_at: datetime
+    has_input: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one attempt at a job to hold GPUs. Ends only when the engine says that the container is gone."""
+
+    attempt: int
+    gpus: frozenset[GpuId]
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUse:
+    """What a run took, as sampled; None where nothing could be read."""
+
+    cpu_s: float | None = None
+    memory_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """Taken from the inbox or uploaded; the Provider checks it and makes an image."""
+
+    name: Literal[StateName.BUILDING] = StateName.BUILDING
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Ready to run, waiting for its turn."""
+
+    work: Work
+    name: Literal[StateName.QUEUED] = StateName.QUEUED
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """Chosen by the scheduler; the container is being made. Written before Docker is asked for anything."""
+
+    work: Work
+    lease: Lease
+    name: Literal[StateName.STARTING] = StateName.STARTING
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The container's process runs."""
+
+    work: Work
+    lease: Lease
+    started_at: datetime
+    name: Literal[StateName.RUNNING] = StateName.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Asked to end, for `reason`; it becomes `becomes` when its container is gone."""
+
+    work: Work
+    lease: Lease
+    started_at: datetime | None  # None: asked to stop before its process ran
+    becomes: Literal[StateName.CANCELLED, StateName.TIMED_OUT]
+    reason: Reason
+    name: Literal[StateName.STOPPING] = StateName.STOPPING
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Final. `work`, `lease` and `started_at` tell how far the job came."""
+
+    outcome: Outcome
+    at: datetime
+    reason: Reason
+    exit_code: int | None = None
+    work: Work | None = None
+    lease: Lease | None = None
+    started_at: datetime | None = None
+    use: ResourceUse = field(default_factory=ResourceUse)
+
+    @property
+    def name(self) -> StateName:
+        """The final state as it is spelled everywhere."""
+        return self.outcome
+
+
+State = Building | Queued | Starting | Running | Stopping | Ended
+Occupying = Starting | Running | Stopping
+"""The states in which a job may have a container, and so holds its lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request to run one image once.
+
+    Attributes:
+        bundle: file name as the user handed it in.
+        name: from the spec once that has been read, before that from the bundle's file name.
+        seq: number of the journal entry that made it what it is; grows with every change of any job.
+        built_at: when the image stood; None before, and for ever if it never did.
+    """
+
+    id: JobId
+    user: UserName
+    bundle: str
+    name: str
+    submitted_at: datetime
+    state: State
+    seq: int = 0
+
+
+def work_of(state: State) -> Work | None:
+    """Settings and image, None while there are none."""
+    return None if isinstance(state, Building) else state.work
+
+
+def lease_of(state: State) -> Lease | None:
+    """The lease that is in force; an ended job has none."""
+    match state:
+        case Starting() | Running() | Stopping():
+            return state.lease
+        case Building() | Queued() | Ended():
+            return None
+        case _:
+            assert_never(state)
+
+
+def gpus_held(state: State) -> frozenset[GpuId]:
+    """The GPUs that nobody else may get now."""
+    lease = lease_of(state)
+    return lease.gpus if lease else frozenset()
+
+
+def started_at(state: State) -> datetime | None:
+    """When the process began to run; None if it has not (yet)."""
+    match state:
+        case Running() | Stopping() | Ended():
+            return state.started_at
+        case Building() | Queued() | Starting():
+            return None
+        case _:
+            assert_never(state)
+
+
+def finished_at(state: State) -> datetime | None:
+    """When the job ended; None while it has not."""
+    return state.at if isinstance(state, Ended) else None
+
+
+def gpu_seconds(state: State, now: datetime) -> float:
+    """GPU-seconds used so far: the number of leased GPUs times the seconds for which they were held.
+
+    Counted from the lease's begin, since nobody else could have the GPUs from then on.
+    """
+    match state:
+        case Starting() | Running() | Stopping():
+            return len(state.lease.gpus) * max(0.0, (now - state.lease.since).total_seconds())
+        case Ended() if state.lease is not None:
+            return len(state.lease.gpus) * max(0.0, (state.at - state.lease.since).total_seconds())
+        case Building() | Queued() | Ended():
+            return 0.0
+        case _:
+            assert_never(state)

@@ -1,0 +1,1 @@
+"""Leaves that have never heard of jobs. One file per thing."""
