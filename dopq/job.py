@@ -265,6 +265,7 @@ class Job:
     Attributes:
         bundle: file name as the user handed it in.
         name: from the spec once that has been read, before that from the bundle's file name.
+        key: names what was handed in; the same drop has the same key however often it is met.
         seq: number of the journal entry that made it what it is; grows with every change of any job.
         built_at: when the image stood; None before, and for ever if it never did.
     """
@@ -272,6 +273,7 @@ class Job:
     id: JobId
     user: UserName
     bundle: str
+    key: str
     name: str
     submitted_at: datetime
     state: State

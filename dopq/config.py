@@ -1,0 +1,207 @@
+"""Settings: read once, checked whole, frozen, and passed on section by section.
+
+Every key, its unit, default and reason is documented in `default_config.toml`, which `dopq config write` copies; a test
+holds that file and these classes together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dopq.errors import BadConfig
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+# Only this machine: without TLS a token would cross the network in the clear.
+Loopback = Annotated[str, Field(pattern=r"^(127(\.[0-9]{1,3}){3}|localhost|::1)$")]
+
+
+class Section(BaseModel):
+    """A frozen table of the settings file that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class NodeSettings(Section):
+    """Who this node is and where it keeps things. Relative folders are taken from the settings file's own folder."""
+
+    name: str = Field(default="", max_length=63, pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$")
+    state: str = "state"
+    share: str = "share"
+    data: str = ""
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_json: bool = False
+
+
+class RemoteSettings(Section):
+    """The remote-object API."""
+
+    host: Loopback = "127.0.0.1"
+    port: Port = 0
+    nameserver: str = Field(default="embedded", pattern="^(embedded|external)$")
+    nameserver_host: Loopback = "127.0.0.1"
+    nameserver_port: Port = 9090
+    max_connections: Count = 200
+
+
+class EngineSettings(Section):
+    """The container engine."""
+
+    url: str = ""
+
+
+class IntakeSettings(Section):
+    """Taking bundles from the share."""
+
+    settle_s: Positive = 0.2
+    poll_fast_s: Annotated[float, Field(gt=0, le=0.2)] = 0.1
+    poll_slow_s: Annotated[float, Field(gt=0, le=1.0)] = 0.5
+    max_bundle_bytes: Count = 20 * 2**30
+    max_unpacked_bytes: Count = 50 * 2**30
+    max_entries: Count = 100_000
+
+
+class BuildSettings(Section):
+    """Making images."""
+
+    concurrency: Count = 2
+    timeout_s: Positive = 3600.0
+    python_base: str = "python:3.11-slim"
+    templates: str = ""
+
+
+class QueueSettings(Section):
+    """Order and limits."""
+
+    half_life_s: Positive = 7 * 86400.0
+    cpu_job_rate: Annotated[float, Field(ge=0)] = 0.05
+    max_running: Annotated[int, Field(ge=0)] = 0
+    max_time_limit_s: Count = 14 * 86400
+    default_time_limit_s: Count = 14 * 86400
+
+
+class GpuSettings(Section):
+    """Which GPUs this node hands out."""
+
+    devices: str | list[str] = "all"
+    default_gpus: Annotated[int, Field(ge=-1)] = -1
+
+
+class ContainerSettings(Section):
+    """How jobs run."""
+
+    network: str = Field(default="bridge", pattern="^(none|bridge|dopq-[a-z0-9-]+)$")
+    memory_bytes: Annotated[int, Field(ge=0)] = 0
+    shm_bytes: Annotated[int, Field(ge=0)] = 0
+    pids_limit: Count = 4096
+    stop_grace_s: Annotated[int, Field(ge=0)] = 10
+
+
+class Settings(Section):
+    """The whole settings file."""
+
+    node: NodeSettings = NodeSettings()
+    remote: RemoteSettings = RemoteSettings()
+    engine: EngineSettings = EngineSettings()
+    intake: IntakeSettings = IntakeSettings()
+    build: BuildSettings = BuildSettings()
+    queue: QueueSettings = QueueSettings()
+    gpu: GpuSettings = GpuSettings()
+    container: ContainerSettings = ContainerSettings()
+
+
+class Paths:
+    """Where a node keeps what: one place that knows the layout of its two folders.
+
+    The state folder is private to the service. The share is what users see, over the network or on the machine.
+    """
+
+    def __init__(self, root: Path, node: NodeSettings) -> None:
+        self.state = (root / node.state).absolute()
+        self.share = (root / node.share).absolute()
+        self.data = (root / node.data).absolute() if node.data else None
+        self.journal = self.state / "journal.sqlite3"
+        self.lock = self.state / "node.lock"
+        self.node_file = self.state / "node.json"
+        self.spool = self.state / "spool"
+        self.uploads = self.state / "uploads"
+        self.jobs = self.state / "jobs"
+        self.cache = self.state / "cache"
+        self.inbox = self.share / "inbox"
+        self.outbox = self.share / "outbox"
+        self.invalid = self.share / "invalid"
+        self.failed = self.share / "failed"
+
+    def make(self) -> None:
+        """Create the folders that are missing; the state folder readable by the service alone."""
+        for private in (self.state, self.spool, self.uploads, self.jobs, self.cache):
+            private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for shared in (self.share, self.inbox, self.outbox, self.invalid, self.failed):
+            shared.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def load(path: Path) -> tuple[Settings, Paths]:
+    """Read and check a settings file.
+
+    Raises:
+        BadConfig: missing, not TOML, or wrong; `details["problems"]` has every problem as `[where, what]`.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadConfig(f"There is no settings file at {path}.", f"Write one with: dopq config write {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadConfig(f"The settings file {path} cannot be read: {error}.", "Mend it, or write a new one.") from error
+    settings = parse(table, str(path))
+    return settings, Paths(path.absolute().parent, settings.node)
+
+
+def parse(table: Mapping[str, Any], origin: str) -> Settings:
+    """Check a table of settings; `origin` names it in errors. Raises `BadConfig` with every problem at once."""
+    try:
+        return Settings.model_validate(dict(table))
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors(include_url=False)]
+        listed = "; ".join(f"{where}: {what}" for where, what in problems)
+        raise BadConfig(
+            f"The settings in {origin} are wrong: {listed}.",
+            "`dopq config show` prints every key with its meaning.",
+            problems=problems,
+        ) from error
+
+
+def default_text() -> str:
+    """The commented settings file with every key at its default."""
+    return (Path(__file__).parent / "default_config.toml").read_text(encoding="utf-8")
+
+
+def node_name(settings: NodeSettings) -> str:
+    """The configured name of the node, or the machine's own."""
+    return settings.name or os.uname().nodename.split(".")[0].lower()[:63]
+
+
+def _problem(item: Any) -> tuple[str, str]:
+    path = [str(part) for part in item["loc"]]
+    where = ".".join(path)
+    if item["type"] != "extra_forbidden":
+        return where, f"{item['msg'][0].lower()}{item['msg'][1:]}"
+    near = difflib.get_close_matches(path[-1], _known(path[:-1]), n=1, cutoff=0.5)
+    return where, "unknown key" + (f", did you mean {near[0]!r}?" if near else "")
+
+
+def _known(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return [str(a) for a in get_args(annotation)]
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,279 @@
+"""DopqController: what may be asked of a node from outside.
+
+Thin: look up, check whose it is, ask the owner of the truth, answer with plain data. It knows nothing of the wire; the
+boundary (boundary.py) calls exactly the methods marked with `@remote`, as the caller that it has authenticated. The calls
+of DoPQ 1.0 keep their names. No call waits for a build or a job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Protocol, TypeVar
+
+from pydantic import Field
+
+from dopq import __version__
+from dopq.data_platform import DataPlatform
+from dopq.errors import NotAllowed
+from dopq.job import Building, Ended, Job, JobId
+from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
+from dopq.report import report
+from dopq.uploads import CHUNK_BYTES, Uploads
+from dopq.users import Role, User
+from dopq.utils.log import logger
+from dopq.wire import SCHEMA_VERSION, Plain, time_to_wire
+
+log = logger(__name__)
+
+LONGEST_WAIT_S = 5.0
+"""How long a call may wait for news before it answers that there are none."""
+
+Reference = Annotated[str, Field(min_length=1, max_length=100)]
+Key = Annotated[str, Field(min_length=8, max_length=100)]
+Wait = Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)]
+Offset = Annotated[int, Field(ge=0)]
+Length = Annotated[int, Field(ge=1, le=CHUNK_BYTES)]
+BundleName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+
+
+class Access(StrEnum):
+    """Who may call a method at all; whose job it is, is checked inside."""
+
+    ANYBODY = "anybody"
+    USER = "user"
+    ADMIN = "admin"
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def remote(access: Access) -> Callable[[Method], Method]:
+    """Mark a method as callable from outside by `access`. Its first argument is the caller, its result plain data."""
+
+    def mark(method: Method) -> Method:
+        method.remote_access = access  # type: ignore[attr-defined] # read by the boundary
+        return method
+
+    return mark
+
+
+class Node(Protocol):
+    """What the controller asks of the node that it speaks for."""
+
+    def system(self) -> Plain:
+        """The machine, the engine, the share and the processes, as plain data."""
+        ...
+
+    def request_shutdown(self) -> None:
+        """Begin to stop the node; returns at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DopqController:
+    """The remote face of one node."""
+
+    platform: DataPlatform
+    outbox: Outbox
+    uploads: Uploads
+    node: Node
+
+    # --- anybody ------------------------------------------------------------------------------------------------------
+
+    @remote(Access.ANYBODY)
+    def hello(self, caller: User | None) -> Plain:
+        """Version of the service and of its answers; also tells whether the token was good."""
+        return {
+            "service": "dopq",
+            "version": __version__,
+            "schema_version": SCHEMA_VERSION,
+            "user": str(caller.name) if caller else None,
+        }
+
+    # --- the five views of DoPQ 1.0 -----------------------------------------------------------------------------------
+
+    @remote(Access.USER)
+    def get_running_containers_info(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see who runs
+        """Jobs that occupy the node."""
+        return self.platform.get_running_info()
+
+    @remote(Access.USER)
+    def get_enqueued_containers_info(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see the queue
+        """Jobs before their start, in queue order."""
+        return self.platform.get_enqueued_container_list()
+
+    @remote(Access.USER)
+    def get_containers_history_info(
+        self, caller: User, limit: Annotated[int, Field(ge=1, le=10_000)] = 100, mine: bool = False
+    ) -> list[Plain]:
+        """Ended jobs, the last to end first; `mine`: only the caller's."""
+        return self.platform.get_completed_containers_info(limit, caller.name if mine else None)
+
+    @remote(Access.USER)
+    def get_dopq_system_status(self, caller: User) -> Plain:  # noqa: ARG002 - all may see the state of the machine
+        """The node: machine, GPUs, engine, queue, lock, disk, warnings."""
+        return self.node.system() | {"queue": self.platform.get_dopq_status()}
+
+    @remote(Access.USER)
+    def get_dopq_user_statistics(self, caller: User) -> list[Plain]:  # noqa: ARG002 - fairness needs to be seen
+        """Usage, penalty and jobs of every user."""
+        return self.platform.get_user_statistics()
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    @remote(Access.USER)
+    def whoami(self, caller: User) -> Plain:
+        """The caller as the node knows them."""
+        return {"user": str(caller.name), "role": str(caller.role), "weight": caller.weight}
+
+    @remote(Access.USER)
+    def get_job(self, caller: User, reference: Reference) -> Plain:
+        """One job, by number, name, `@` (my newest) or `@~N`."""
+        return self.platform.describe([self.platform.find(reference, caller.name)])[0]
+
+    @remote(Access.USER)
+    def get_job_story(self, caller: User, reference: Reference) -> list[Plain]:
+        """Everything that happened to one of the caller's jobs: time, from, to, who, cause."""
+        return [
+            {
+                "at": time_to_wire(event.at),
+                "old": str(event.old) if event.old else None,
+                "new": str(event.new),
+                "actor": str(event.actor),
+                "cause": event.cause,
+            }
+            for event in self.platform.story(self._own(caller, reference).id)
+        ]
+
+    @remote(Access.USER)
+    def wait_for_change(self, caller: User, after_seq: int, wait_s: Wait) -> int:  # noqa: ARG002 - a number, no content
+        """Wait until any job has changed since journal entry `after_seq`, at most `wait_s`; the newest entry."""
+        return self.platform.wait_for_change(after_seq, wait_s)
+
+    @remote(Access.USER)
+    def cancel_job(self, caller: User, reference: Reference) -> Plain:
+        """Cancel one of the caller's jobs (an admin: anybody's); the job as it is then."""
+        job = self._own(caller, reference)
+        return self.platform.describe([self.platform.cancel(job.id, by=caller.name)])[0]
+
+    @remote(Access.USER)
+    def delete_req_enqueued_containers(
+        self, caller: User, references: Annotated[list[Reference], Field(max_length=1000)]
+    ) -> list[Plain]:
+        """Take jobs out of the queue; those that have left it are not touched. All are checked before one is taken."""
+        jobs = [self._own(caller, reference).id for reference in references]
+        return self.platform.describe(self.platform.update_enqueued_container_list(jobs, by=caller.name))
+
+    # --- handing in ---------------------------------------------------------------------------------------------------
+
+    @remote(Access.USER)
+    def begin_upload(self, caller: User, key: Key, size: Offset) -> Plain:
+        """Begin to send a bundle of `size` bytes, or go on: `received` bytes are here already."""
+        _, received = self.uploads.begin(caller.name, key, size)
+        return {"received": received, "chunk_bytes": CHUNK_BYTES}
+
+    @remote(Access.USER)
+    def send_chunk(
+        self, caller: User, key: Key, offset: Offset, data: Annotated[bytes, Field(max_length=CHUNK_BYTES)]
+    ) -> int:
+        """Send one chunk; how many bytes are here now. Sending one again is harmless."""
+        return self.uploads.append(caller.name, key, offset, data)
+
+    @remote(Access.USER)
+    def submit(
+        self, caller: User, key: Key, bundle: BundleName, sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    ) -> Plain:
+        """Make a job of a complete upload. The same `key` always answers with the same job."""
+        spooled = self.uploads.finish(caller.name, key, sha256)
+        job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
+        return self.platform.describe([job])[0]
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    @remote(Access.USER)
+    def read_log(
+        self, caller: User, reference: Reference, build: bool, offset: Offset, length: Length, wait_s: Wait
+    ) -> Plain:
+        """Up to `length` bytes of a job's log (`build`: of its build) from byte `offset`.
+
+        With nothing new yet, waits for at most `wait_s`. `complete` is true when no byte will ever follow these.
+        """
+        job = self._own(caller, reference)
+        path = BUILD_LOG if build else JOB_LOG
+        seq = job.seq
+        deadline = wait_s
+        while True:
+            job = self.platform.job(job.id)
+            finished = isinstance(job.state, Ended) or (build and not isinstance(job.state, Building))
+            data = self._read_if_there(job, path, offset, length)
+            if data or finished or deadline <= 0:
+                return {"data": data, "complete": finished and len(data) < length, "state": str(job.state.name)}
+            # Bytes of a log are no journal entries: look often, and at once when the job changes.
+            seq = self.platform.wait_for_change(max(seq, job.seq), 0.1)
+            deadline -= 0.1
+
+    @remote(Access.USER)
+    def list_results(self, caller: User, reference: Reference) -> list[Plain]:
+        """The files that a job has left so far: path, size in bytes, executable."""
+        results = self.outbox.results(self._own(caller, reference))
+        return [{"path": result.path, "size": result.size, "executable": result.executable} for result in results]
+
+    @remote(Access.USER)
+    def read_result(
+        self, caller: User, reference: Reference, path: Annotated[str, Field(max_length=4096)], offset: Offset,
+        length: Length,
+    ) -> bytes:
+        """Up to `length` bytes of one result from byte `offset`; empty at its end."""
+        return self.outbox.read(self._own(caller, reference), path, offset, length)
+
+    @remote(Access.USER)
+    def get_report(self, caller: User, reference: Reference) -> str:
+        """The report on a job: how it ended and what it took."""
+        return report(self._own(caller, reference))
+
+    # --- admins -------------------------------------------------------------------------------------------------------
+
+    @remote(Access.ADMIN)
+    def dopq_system_lock(
+        self,
+        caller: User,
+        lock: bool,
+        reason: Annotated[str, Field(max_length=200)] = "",
+        minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60)] = 60.0,
+    ) -> Plain:
+        """Lock the queue for so many minutes, or unlock it. Running jobs go on; nothing new starts."""
+        lease = timedelta(minutes=minutes) if lock else None
+        self.platform.exec_dopq_lock_state(caller.name, reason or "no reason given", lease)
+        log.info("queue_locked" if lock else "queue_unlocked", user=caller.name, reason=reason)
+        return self.platform.get_dopq_status()
+
+    @remote(Access.ADMIN)
+    def clear_dopq_history(self, caller: User) -> int:
+        """Clear the history; how many jobs it held."""
+        cleared = self.platform.clear_dopq_history_list()
+        log.info("history_cleared", user=caller.name, jobs=cleared)
+        return cleared
+
+    @remote(Access.ADMIN)
+    def shutdown_queue(self, caller: User) -> Plain:
+        """Stop the service. Running jobs go on in their containers and are found again at the next start."""
+        log.info("shutdown_requested", user=caller.name)
+        status = self.platform.get_dopq_status()
+        self.node.request_shutdown()
+        return status
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _own(self, caller: User, reference: str) -> Job:
+        """The job that is meant, if the caller may act on it."""
+        job = self.platform.find(reference, caller.name)
+        if job.user != caller.name and caller.role is not Role.ADMIN:
+            raise NotAllowed(f"Job {JobId(job.id)} belongs to {job.user}.", "Ask them, or an admin.")
+        return job
+
+    def _read_if_there(self, job: Job, path: str, offset: int, length: int) -> bytes:
+        known = {result.path for result in self.outbox.results(job)}
+        return self.outbox.read(job, path, offset, length) if path in known else b""

@@ -1,0 +1,123 @@
+"""The outbox: one folder a job in the share, and safe ways to read from it.
+
+`outbox/<user>/<job>-<name>/` holds `status.json`, `status.txt`, `build.log`, `job.log`, `output/` and `report.txt`. While
+a bundle has not been read its job is called after the bundle's file; when the spec gives another name, the folder
+follows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dopq.errors import NotFound
+from dopq.job import Job
+
+BUILD_LOG = "build.log"
+JOB_LOG = "job.log"
+OUTPUT = "output"
+REPORT = "report.txt"
+STATUS_JSON = "status.json"
+STATUS_TEXT = "status.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A file that a job left: its path inside the job's folder, size in bytes, and whether it is executable."""
+
+    path: str
+    size: int
+    executable: bool
+
+
+def name_from_bundle(bundle: str) -> str:
+    """The name of a job until its spec has been read: the bundle's file name, without its ending, made plain."""
+    stem = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", bundle.lower())
+    return re.sub(r"[^a-z0-9_.-]+", "-", stem).strip("-_.")[:63] or "job"
+
+
+class Outbox:
+    """Where the results of every job lie. Thread-safe; within a node only this class makes or renames job folders."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+
+    def folder(self, job: Job) -> Path:
+        """The job's folder, made if it is missing, renamed if the job got its own name since."""
+        path = self._path(job, job.name)
+        with self._lock:
+            if not path.is_dir():
+                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                first = self._path(job, name_from_bundle(job.bundle))
+                if first != path and first.is_dir():
+                    first.rename(path)
+                else:
+                    path.mkdir(mode=0o755)
+        return path
+
+    def results(self, job: Job) -> list[ResultFile]:
+        """The logs and outputs that are there now, sorted by path. Links and special files are not results."""
+        folder = self._path(job, job.name)
+        logs = [folder / name for name in (BUILD_LOG, JOB_LOG)]
+        found = [path for path in logs if path.is_file() and not path.is_symlink()]
+        found += [Path(entry.path) for entry in _regular_files(folder / OUTPUT)]
+        return sorted((_result(folder, path) for path in found), key=lambda result: result.path)
+
+    def read(self, job: Job, path: str, offset: int, length: int) -> bytes:
+        """Up to `length` bytes of one result from byte `offset`; empty at its end.
+
+        No component of the path may be a link, whatever a job did in its output.
+
+        Raises:
+            NotFound: there is no such regular file among the job's results.
+        """
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or parts[0] not in {BUILD_LOG, JOB_LOG, OUTPUT}:
+            raise NotFound(f"Job {job.id} has no result called {path!r}.")
+        try:
+            descriptor = _open_beneath(self._path(job, job.name), parts)
+        except OSError as error:
+            raise NotFound(f"Job {job.id} has no result called {path!r} ({error.strerror}).") from error
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise NotFound(f"{path!r} of job {job.id} is not a regular file.")
+            return os.pread(file.fileno(), length, offset)
+
+    def _path(self, job: Job, name: str) -> Path:
+        return self._root / job.user / f"{job.id}-{name}"
+
+
+def _open_beneath(folder: Path, parts: tuple[str, ...]) -> int:
+    """Open a file below `folder` for reading, following no link on the way."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            deeper = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _regular_files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _regular_files(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                yield entry
+
+
+def _result(folder: Path, path: Path) -> ResultFile:
+    info = path.lstat()
+    return ResultFile(path.relative_to(folder).as_posix(), info.st_size, bool(info.st_mode & 0o100))

@@ -1,0 +1,257 @@
+"""The journal: one SQLite file that is written before anybody is told.
+
+WAL with `synchronous=FULL`: a commit that returned survives a power cut (https://www.sqlite.org/pragma.html). Every
+change of a job is one transaction that appends to `events` (the story) and replaces the job's row (where it stands),
+together with the account it charges. Migrations are numbered by `user_version`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from dopq.errors import StateUnreadable
+from dopq.job import FINAL, Actor, Job, JobId, StateName, UserName, finished_at
+from dopq.penalty import Account
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, uid INTEGER, token_hash TEXT NOT NULL UNIQUE,
+        created_at TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
+        state TEXT NOT NULL, finished_at TEXT, cleared INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL,
+        record TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX jobs_by_seq ON jobs (seq);
+    CREATE INDEX jobs_by_end ON jobs (finished_at DESC, id DESC) WHERE finished_at IS NOT NULL AND NOT cleared;
+    CREATE INDEX jobs_alive ON jobs (id) WHERE finished_at IS NULL;
+    CREATE INDEX jobs_by_name ON jobs (name);
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL REFERENCES jobs (id), at TEXT NOT NULL,
+        old TEXT, new TEXT NOT NULL, actor TEXT NOT NULL, cause TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX events_by_job ON events (job, seq);
+    CREATE TABLE accounts (user TEXT PRIMARY KEY, usage REAL NOT NULL, as_of REAL NOT NULL, rate REAL NOT NULL) STRICT;
+    """,
+)
+
+_JOB = TypeAdapter(Job)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a job's story."""
+
+    seq: int
+    at: datetime
+    old: StateName | None
+    new: StateName
+    actor: Actor
+    cause: str
+
+
+class Database:
+    """One connection to the state file, usable from any thread, one transaction at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file and bring its tables up to date.
+
+        Raises:
+            StateUnreadable: not a database, damaged, or written by a newer version.
+        """
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate(path)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise StateUnreadable(
+                f"The state file {path} cannot be used: {error}.",
+                "Put back a copy of it from your backup; DoPQ does not guess at lost state.",
+            ) from error
+        except StateUnreadable:
+            self._connection.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing: committed at the end of the block, rolled back when it raises."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()
+
+    def close(self) -> None:
+        """Close the file. Nothing is lost without it; the write-ahead log is folded in."""
+        with self._lock:
+            self._connection.close()
+
+    def _migrate(self, path: Path) -> None:
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise StateUnreadable(
+                f"The state file {path} is of version {version}; this DoPQ knows {len(MIGRATIONS)} and older.",
+                "Start the newer DoPQ that wrote it.",
+            )
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            self._connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT")
+
+
+class Journal:
+    """Jobs, their story, and what each user owes, over a `Database`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, job: Job, cause: str) -> Job:
+        """Record a new job and give it its number; the `id` and `seq` it came with are ignored.
+
+        The job's `key` names what was handed in: a second `add` of the same key returns the first one's job.
+        """
+        with self._db.transaction() as tx:
+            known = tx.execute("SELECT record FROM jobs WHERE key = ?", (job.key,)).fetchone()
+            if known:
+                return _JOB.validate_json(known[0])
+            number = tx.execute(
+                "INSERT INTO jobs (key, user, name, state, seq, record) VALUES (?, ?, ?, ?, 0, '')",
+                (job.key, job.user, job.name, job.state.name),
+            ).lastrowid
+            job = replace(job, id=JobId(number or 0))
+            return self._append(tx, job, None, Actor.PROVIDER, cause, job.submitted_at)
+
+    def change(self, job: Job, old: Job, actor: Actor, cause: str, at: datetime, account: Account | None) -> Job:
+        """Record that `old` became `job`; returns it with its `seq`. `account` is its user's, where that changed."""
+        with self._db.transaction() as tx:
+            if account is not None:
+                tx.execute(
+                    "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)",
+                    (job.user, account.usage, account.as_of, account.rate),
+                )
+            return self._append(tx, job, old.state.name, actor, cause, at)
+
+    def alive(self) -> list[Job]:
+        """Every job that has not ended, oldest first."""
+        return self._jobs("WHERE finished_at IS NULL ORDER BY id")
+
+    def accounts(self) -> dict[UserName, Account]:
+        """What each user has used, by user."""
+        rows = self._db.rows("SELECT user, usage, as_of, rate FROM accounts")
+        return {UserName(user): Account(usage, as_of, rate) for user, usage, as_of, rate in rows}
+
+    def job(self, job_id: JobId) -> Job | None:
+        """A job by its number, ended or not."""
+        return next(iter(self._jobs("WHERE id = ?", (job_id,))), None)
+
+    def named(self, name: str) -> list[Job]:
+        """Every job of that name, newest first."""
+        return self._jobs("WHERE name = ? ORDER BY id DESC LIMIT 100", (name,))
+
+    def newest(self, user: UserName, skip: int = 0) -> Job | None:
+        """The user's newest job, or the one `skip` before it."""
+        return next(iter(self._jobs("WHERE user = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (user, skip))), None)
+
+    def ended(self, limit: int, user: UserName | None = None) -> list[Job]:
+        """The history: ended jobs that were not cleared, the last to end first."""
+        whose, values = ("AND user = ?", (user, limit)) if user else ("", (limit,))
+        return self._jobs(
+            f"WHERE finished_at IS NOT NULL AND NOT cleared {whose} ORDER BY finished_at DESC, id DESC LIMIT ?",
+            values,
+        )
+
+    def counts(self) -> dict[tuple[UserName, StateName], int]:
+        """How many jobs each user has in each state, cleared ones included."""
+        rows = self._db.rows("SELECT user, state, count(*) FROM jobs GROUP BY user, state")
+        return {(UserName(user), StateName(state)): count for user, state, count in rows}
+
+    def changed_since(self, seq: int) -> list[Job]:
+        """Every job that changed after entry `seq`, in the order of their last change."""
+        return self._jobs("WHERE seq > ? ORDER BY seq", (seq,))
+
+    def story(self, job_id: JobId) -> list[Event]:
+        """Everything that happened to a job."""
+        rows = self._db.rows("SELECT seq, at, old, new, actor, cause FROM events WHERE job = ? ORDER BY seq", (job_id,))
+        return [
+            Event(
+                seq,
+                datetime.fromisoformat(at),
+                StateName(old) if old else None,
+                StateName(new),
+                Actor(actor),
+                cause,
+            )
+            for seq, at, old, new, actor, cause in rows
+        ]
+
+    def clear(self, jobs: Iterable[JobId]) -> None:
+        """Take ended jobs out of the history. Their rows and stories stay."""
+        with self._db.transaction() as tx:
+            tx.executemany(
+                "UPDATE jobs SET cleared = 1 WHERE id = ? AND finished_at IS NOT NULL",
+                [(job,) for job in jobs],
+            )
+
+    def note(self, key: str, value: str | None) -> None:
+        """Remember a small fact across restarts; None forgets it."""
+        with self._db.transaction() as tx:
+            if value is None:
+                tx.execute("DELETE FROM meta WHERE key = ?", (key,))
+            else:
+                tx.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def noted(self, key: str) -> str | None:
+        """A fact that was noted; None when it was not."""
+        rows = self._db.rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
+        # `where` is always one of this class's own literals; values travel as parameters.
+        rows = self._db.rows(f"SELECT record FROM jobs {where}", values)  # noqa: S608 - see above
+        return [_JOB.validate_json(record) for (record,) in rows]
+
+    def _append(
+        self, tx: sqlite3.Connection, job: Job, old: StateName | None, actor: Actor, cause: str, at: datetime
+    ) -> Job:
+        seq = tx.execute(
+            "INSERT INTO events (job, at, old, new, actor, cause) VALUES (?, ?, ?, ?, ?, ?)",
+            (job.id, at.isoformat(), old, job.state.name, actor, cause),
+        ).lastrowid
+        job = replace(job, seq=seq or 0)
+        end = finished_at(job.state)
+        tx.execute(
+            "UPDATE jobs SET name = ?, state = ?, finished_at = ?, seq = ?, record = ? WHERE id = ?",
+            (
+                job.name,
+                job.state.name,
+                end.isoformat() if end else None,
+                job.seq,
+                _JOB.dump_json(job),
+                job.id,
+            ),
+        )
+        if (job.state.name in FINAL) != (end is not None):
+            raise AssertionError(f"{job.state.name} of job {job.id} disagrees with its end {end}")
+        return job

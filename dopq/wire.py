@@ -1,0 +1,115 @@
+"""What crosses the wire: plain data only (None, bool, int, float, str, bytes, lists, dicts with string keys).
+
+Both sides use this file. Times are ISO 8601 in UTC, sizes bytes, durations seconds; what is absent is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dopq import errors
+from dopq.errors import DopqError
+from dopq.job import (
+    Ended,
+    Job,
+    JobSpec,
+    Problem,
+    Reason,
+    Stopping,
+    finished_at,
+    gpu_seconds,
+    gpus_held,
+    started_at,
+    work_of,
+)
+
+SCHEMA_VERSION = 1
+CONTROLLER = "dopq.controller"
+ALIAS = "remote_dopq"  # the name that DoPQ 1.0's clients look up
+ERROR_CLASS = "dopq.errors.DopqError"  # the tag under which every error of ours travels
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a queued job stands (1 is next) and what it waits for."""
+
+    position: int
+    reason: Reason
+
+
+def time_to_wire(at: datetime | None) -> str | None:
+    """ISO 8601 UTC with milliseconds, for example `2026-03-01T12:00:00.000Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None
+
+
+def reason_to_wire(reason: Reason | None) -> Plain | None:
+    """A reason as `{code, sentence}`."""
+    return {"code": reason.code, "sentence": reason.sentence} if reason else None
+
+
+def problem_to_wire(problem: Problem) -> Plain:
+    """A problem as `{where, what, instead}`."""
+    return {"where": problem.where, "what": problem.what, "instead": problem.instead}
+
+
+def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, penalty: float | None) -> Plain:
+    """A job as the contract spells it (DESIGN.md 5.2), with the bundle's name besides."""
+    work = work_of(job.state)
+    spec = work.spec if work else JobSpec(name=job.name)
+    return {
+        "id": int(job.id),
+        "name": job.name,
+        "user": str(job.user),
+        "state": str(job.state.name),
+        "kind": "batch",
+        "node": node,
+        "num_gpus": spec.gpus if work else None,
+        "num_slots": 1 if work else None,
+        "gpus": sorted(gpus_held(job.state)),
+        "memory_bytes": spec.memory_bytes,
+        "submitted_at": time_to_wire(job.submitted_at),
+        "queued_at": time_to_wire(work.queued_at if work else None),
+        "started_at": time_to_wire(started_at(job.state)),
+        "finished_at": time_to_wire(finished_at(job.state)),
+        "exit_code": job.state.exit_code if isinstance(job.state, Ended) else None,
+        "reason": reason_to_wire(_reason(job, place)),
+        "position": place.position if place else None,
+        "eta": None,
+        "penalty": penalty,
+        "gpu_seconds": gpu_seconds(job.state, now),
+        "image": str(work.image) if work else None,
+        "group": None,
+        "bundle": job.bundle,
+        "seq": job.seq,
+    }
+
+
+def _reason(job: Job, place: Place | None) -> Reason | None:
+    if isinstance(job.state, Stopping | Ended):
+        return job.state.reason
+    return place.reason if place else None
+
+
+def error_to_wire(error: DopqError) -> Plain:
+    """An error as plain data."""
+    return {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
+
+
+def error_from_wire(data: Mapping[str, Any]) -> DopqError:
+    """The error that `error_to_wire` described; an unknown code (a newer server's) becomes the base class."""
+    code = str(data.get("code", "error"))
+    details = data.get("details")
+    kind = _BY_CODE.get(code, DopqError)
+    error = kind(str(data.get("message", "")), str(data.get("hint", "")))
+    error.details = {str(k): v for k, v in details.items()} if isinstance(details, Mapping) else {}
+    return error
+
+
+_BY_CODE: dict[str, type[DopqError]] = {
+    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DopqError)
+}
