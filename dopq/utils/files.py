@@ -1,0 +1,53 @@
+"""Files that are there whole or not at all, also after the power fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".dopq-"
+"""How the temporary files begin: a dot, so that whoever watches the folder leaves them alone."""
+
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}
+
+
+def write_atomic(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Make `path` hold exactly `data` (text as UTF-8): a reader sees the old content or the new, never a part.
+
+    When this returns, the new content survives a power failure. A link at `path` is replaced, not followed. Several
+    writers may run at once: the last one wins. A temporary file that a killed writer left behind is never used again.
+
+    Raises:
+        OSError: the folder is missing, full or not ours; `path` is as it was, and no temporary file is left.
+    """
+    # A random name rather than one fixed name: two writers must not share a half-written file.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` (created, renamed, removed) survive a power failure.
+
+    Network file systems such as CIFS refuse to sync a folder (EINVAL, see fsync(2)): there the server decides, and
+    this does nothing.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as refused:
+        if refused.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(handle)
