@@ -1,0 +1,146 @@
+"""Connections to a Docker engine: one per thread, with an end to every wait, and errors in our own words."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import docker  # noqa: TID251 - docker_engine.py's other half
+import docker.auth  # noqa: TID251
+import docker.errors  # noqa: TID251
+import docker.utils  # noqa: TID251
+import requests
+import urllib3
+
+from dopq.container_handler.docker_words import hint_for, is_transient, plain_words, unreachable
+from dopq.errors import DopqError, EngineRefused, EngineUnavailable
+
+CALL_TIMEOUT_S = 60.0  # for calls that should take a moment: a busy disk makes them slow, a hung engine endless
+_CANCEL_TIMEOUT_S = 5.0
+_GO_ON = "do what it was asked"
+
+
+class DockerConnection:
+    """Speaks to the engine at `url` for any number of threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._api_version: str | None = None  # agreed on by the first connection, used by the later ones
+        self._local = threading.local()
+
+    @property
+    def client(self) -> Any:
+        """This thread's docker-py client: its connections must not be shared."""
+        if not hasattr(self._local, "client"):
+            client = docker.APIClient(base_url=self.url, version=self._api_version, timeout=CALL_TIMEOUT_S)
+            self._api_version = client.api_version
+            self._local.client = client
+        return self._local.client
+
+    @contextmanager
+    def translated(self, doing: str) -> Iterator[None]:
+        """Let only errors of ours out of the body. `doing` completes "The container engine would not ..."."""
+        try:
+            yield
+        except docker.errors.APIError as error:
+            raise refusal(doing, error.explanation or str(error), error.status_code) from error
+        except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise self._no_answer(error) from error
+        except struct.error as error:  # docker-py: the stream ended inside a frame's header
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: Exception) -> EngineUnavailable:
+        why, hint = unreachable(repr(error))
+        return EngineUnavailable(f"The container engine at {self.url} does not answer: {why}.", hint)
+
+    def post(
+        self,
+        path: str,
+        params: Mapping[str, object],
+        *,
+        body: Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> Messages:
+        """Call what answers with a stream of JSON messages, as builds and pulls do.
+
+        By hand, since docker-py can neither ask for BuildKit nor put an end to a pull that hangs.
+        """
+        with self.translated(_GO_ON):
+            response = self.client.post(
+                self.client._url(path),
+                params=params,
+                data=body,
+                headers={"Content-Type": "application/x-tar", **(headers or {})},
+                stream=True,
+                timeout=timeout_s,
+            )
+            return Messages(self, response)
+
+    def build(self, context: Iterable[bytes], params: Mapping[str, str], timeout_s: float) -> Messages:
+        """Send a tar stream to be built."""
+        return self.post("/build", params, body=context, timeout_s=timeout_s)
+
+    def cancel_build(self, build_id: str) -> None:
+        """Tell BuildKit to give a build up; the classic builder stops by itself when its connection breaks."""
+        with suppress(EngineUnavailable), self.translated("cancel a build"):
+            self.client.post(self.client._url("/build/cancel"), params={"id": build_id}, timeout=_CANCEL_TIMEOUT_S)
+
+    def pull(self, reference: str, timeout_s: float) -> Messages:
+        """Fetch an image from its registry, with the credentials that the operator has logged in with."""
+        repository, tag = docker.utils.parse_repository_tag(reference)
+        registry, _ = docker.auth.resolve_repository_name(repository)
+        credentials = docker.auth.get_config_header(self.client, registry)
+        return self.post(
+            "/images/create",
+            {"fromImage": repository, "tag": tag or "latest"},
+            headers={"X-Registry-Auth": credentials} if credentials else None,
+            timeout_s=timeout_s,
+        )
+
+
+class Messages:
+    """The JSON messages of one answer, as they come; a refusal is a message like `{"error": "..."}`, too."""
+
+    def __init__(self, connection: DockerConnection, response: requests.Response) -> None:
+        self._connection = connection
+        self._client = connection.client
+        self._response = response
+        self._refused = response.status_code >= 400
+        # Taken now: when the answer has ended there is no way to it any more.
+        self._socket: Any = None if self._refused else self._client._get_raw_response_socket(response)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        with self._connection.translated(_GO_ON):
+            if self._refused:
+                yield {"error": _explanation(self._response)}
+            else:
+                yield from self._client._stream_helper(self._response, decode=True)
+
+    def break_off(self) -> None:
+        """End the stream, from any thread: whoever reads it finds it at its end or broken."""
+        with suppress(OSError, AttributeError):  # it has ended meanwhile
+            getattr(self._socket, "_sock", self._socket).shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the connection back; for the thread that reads."""
+        self._response.close()
+
+
+def _explanation(response: requests.Response) -> str:
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError):
+        return response.text.strip()
+
+
+def refusal(doing: str, words: str, status: int | None = None) -> DopqError:
+    """Our error for an answer that is one."""
+    said = plain_words(words)
+    if status == 503 or is_transient(said):
+        return EngineUnavailable(f"The container engine could not {doing} just now: {said}.", "Ask again in a moment.")
+    return EngineRefused(f"The container engine would not {doing}: {said}.", hint_for(said))

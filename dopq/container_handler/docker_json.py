@@ -1,0 +1,114 @@
+"""Our values in the Docker Engine API's JSON (1.41, that is 20.10, and later), and back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dopq.container_handler.docker_words import plain_words
+from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation
+from dopq.job import Mount, ResourceUse
+
+GPUS_VARIABLE = "NVIDIA_VISIBLE_DEVICES"
+NO_GPUS = "void"
+"""Hides every GPU from the NVIDIA runtime, whatever the image's own ENV says.
+
+https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
+"""
+
+
+def container_body(request: ContainerRequest) -> dict[str, Any]:
+    """Body of `POST /containers/create`."""
+    return {
+        "Image": request.image,
+        "Labels": dict(request.labels),
+        "Cmd": _listed(request.command),
+        "Entrypoint": _listed(request.entrypoint),
+        "Env": [f"{key}={value}" for key, value in _environment(request).items()],
+        "WorkingDir": request.working_dir or "",
+        "StopSignal": request.stop_signal or "",
+        "Hostname": request.hostname,
+        "Healthcheck": {"Test": ["NONE"]},  # a job is judged by its exit code; a check would use its CPU for nothing
+        "HostConfig": _host_config(request),
+    }
+
+
+def _host_config(request: ContainerRequest) -> dict[str, Any]:
+    return {
+        "Init": True,  # PID 1 ignores signals that it does not handle, and reaps nobody: both break stopping
+        "RestartPolicy": {"Name": "no"},  # an attempt runs once; what comes after is the scheduler's to decide
+        "SecurityOpt": ["no-new-privileges"],
+        "NetworkMode": request.network,
+        "Mounts": [_mount(mount) for mount in request.mounts],
+        "DeviceRequests": _device_requests(request),
+        "Memory": request.memory_bytes or 0,
+        "MemorySwap": request.memory_bytes or 0,  # memory and swap together, so equal means no swap
+        "ShmSize": request.shm_bytes or 0,
+        "NanoCpus": round((request.cpus or 0) * 1e9),
+        "PidsLimit": request.pids_limit or 0,
+        # Unlimited, unrotated: `log` promises every byte from the first one, each time it is asked.
+        "LogConfig": {"Type": "json-file", "Config": {}},
+    }
+
+
+def _listed(words: tuple[str, ...] | None) -> list[str] | None:
+    return None if words is None else list(words)
+
+
+def _environment(request: ContainerRequest) -> dict[str, str]:
+    return {**request.environment, GPUS_VARIABLE: ",".join(sorted(request.gpus)) or NO_GPUS}
+
+
+def _device_requests(request: ContainerRequest) -> list[dict[str, Any]]:
+    """What `docker run --gpus device=UUID,...` sends; the engine picks the driver by the capability."""
+    if not request.gpus:
+        return []
+    return [{"DeviceIDs": sorted(request.gpus), "Capabilities": [["gpu"]]}]
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    return {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+
+
+def observation(container: Mapping[str, Any]) -> Observation:
+    """Answer of `GET /containers/{id}/json`.
+
+    Docker keeps a container whose process could not be started as `created`, with an `Error`. We call it `Exited`,
+    since it is over; its two times are when the container was made.
+    """
+    state = container["State"]
+    made = instant(container["Created"]) or datetime.min.replace(tzinfo=UTC)
+    started = instant(state["StartedAt"])
+    match state["Status"]:
+        case "created" if not state["Error"]:
+            return Created()
+        case "running" | "paused" | "restarting":
+            return Alive(started or made)
+        case "removing" if started is None:
+            return Absent()
+    return Exited(
+        exit_code=state["ExitCode"],
+        started_at=started or made,
+        finished_at=instant(state["FinishedAt"]) or started or made,
+        out_of_memory=state["OOMKilled"],
+        error=plain_words(state["Error"]),
+    )
+
+
+def instant(text: str) -> datetime | None:
+    """A time of the engine's (RFC 3339, nanoseconds are cut to microseconds) in UTC; None for Go's zero time."""
+    when = datetime.fromisoformat(text)
+    return None if when.year == 1 else when.astimezone(UTC)
+
+
+def resource_use(stats: Mapping[str, Any]) -> ResourceUse:
+    """Answer of `GET /containers/{id}/stats`; all zero or missing when no process runs.
+
+    The peak counts the page cache, as the kernel's own figure does. cgroup v2 tells Docker no peak: there it is what
+    is in use now, and the caller keeps the largest of its samples.
+    """
+    cpu_ns = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
+    memory = stats.get("memory_stats", {})
+    peak_bytes = memory.get("max_usage") or memory.get("usage")
+    return ResourceUse(cpu_s=cpu_ns / 1e9 if cpu_ns else None, memory_peak_bytes=peak_bytes or None)

@@ -1,0 +1,80 @@
+"""A real Docker engine for the tests that need one, and images that build in a second."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dopq.container_handler.docker_engine import DockerEngine
+
+BUSYBOX = Path("/bin/busybox")  # Debian and Ubuntu: package busybox-static
+
+
+@pytest.fixture(scope="session")
+def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the engine under test: DOPQ_TEST_ENGINE, or a private one that lives as long as the tests."""
+    if given := os.environ.get("DOPQ_TEST_ENGINE"):
+        yield given
+        return
+    from private_engine import PrivateEngine
+
+    with PrivateEngine(tmp_path_factory.mktemp("engine")) as engine:
+        yield engine.url
+
+
+@pytest.fixture(scope="session")
+def docker_engine(engine_url: str) -> DockerEngine:
+    return DockerEngine(engine_url)
+
+
+@pytest.fixture(scope="session")
+def unique() -> str:
+    """A part for names, so that several test workers can share an engine."""
+    return f"dopq-test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def busybox_image(docker_engine: DockerEngine, unique: str) -> Iterator[str]:
+    """Reference of an image with a shell and nothing else."""
+    reference = f"{unique}-busybox:1"
+    docker_engine.import_image(busybox_root(), reference=reference, changes=("ENV PATH=/bin",))
+    yield reference
+    docker_engine.remove_image(reference)
+
+
+def busybox_root() -> io.BytesIO:
+    """Tar of a root file system with busybox as every command that it knows."""
+    assert BUSYBOX.exists(), f"the tests build their images from {BUSYBOX}: apt install busybox-static"
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        tar.add(BUSYBOX, "bin/busybox")
+        for applet in (
+            "sh",
+            "echo",
+            "sleep",
+            "cat",
+            "env",
+            "dd",
+            "touch",
+            "test",
+            "true",
+            "false",
+            "kill",
+            "head",
+            "yes",
+        ):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        for folder in ("tmp", "etc", "proc", "dev", "sys"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+    stream.seek(0)
+    return stream
