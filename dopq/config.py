@@ -7,9 +7,10 @@ holds that file and these classes together.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -125,6 +126,7 @@ class Paths:
     """
 
     def __init__(self, root: Path, node: NodeSettings) -> None:
+        self.root = root
         self.state = (root / node.state).absolute()
         self.share = (root / node.share).absolute()
         self.data = (root / node.data).absolute() if node.data else None
@@ -181,6 +183,45 @@ def parse(table: Mapping[str, Any], origin: str) -> Settings:
 def default_text() -> str:
     """The commented settings file with every key at its default."""
     return (Path(__file__).parent / "default_config.toml").read_text(encoding="utf-8")
+
+
+def with_changes(text: str, changes: Iterable[str]) -> str:
+    """A settings file with some values replaced, its comments kept.
+
+    Args:
+        changes: `section.key=value`; the value is written as TOML, or taken as text where it is none.
+
+    Raises:
+        BadConfig: a change is malformed, names no known key, or makes the settings wrong.
+    """
+    lines = text.splitlines()
+    for change in changes:
+        key, equals, value = change.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not equals or not dot:
+            raise BadConfig(f"{change!r} is no setting.", "Write section.key=value, for example node.name=lab1.")
+        lines[_line_of(lines, section, name)] = f"{name} = {_as_toml(value.strip())}"
+    changed = "\n".join(lines) + "\n"
+    parse(tomllib.loads(changed), "the new settings")
+    return changed
+
+
+def _line_of(lines: list[str], section: str, name: str) -> int:
+    inside = False
+    for number, line in enumerate(lines):
+        if line.startswith("["):
+            inside = line.strip() == f"[{section}]"
+        elif inside and line.split("=")[0].strip() == name:
+            return number
+    raise BadConfig(f"There is no setting {section}.{name}.", "`dopq config show` prints every key.")
+
+
+def _as_toml(value: str) -> str:
+    try:
+        tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return json.dumps(value)  # a JSON string is a TOML basic string
+    return value
 
 
 def node_name(settings: NodeSettings) -> str:

@@ -1,8 +1,8 @@
 """DopqController: what may be asked of a node from outside.
 
-Thin: look up, check whose it is, ask the owner of the truth, answer with plain data. It knows nothing of the wire; the
-boundary (boundary.py) calls exactly the methods marked with `@remote`, as the caller that it has authenticated. The calls
-of DoPQ 1.0 keep their names. No call waits for a build or a job.
+Thin: look up, check whose it is, ask the owner of the truth, answer with plain data. It knows nothing of the wire;
+the boundary (boundary.py) calls exactly the methods marked with `@remote`, as the caller that it has authenticated.
+The calls of DoPQ 1.0 keep their names. No call waits for a build or a job.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
@@ -60,26 +60,15 @@ def remote(access: Access) -> Callable[[Method], Method]:
     return mark
 
 
-class Node(Protocol):
-    """What the controller asks of the node that it speaks for."""
-
-    def system(self) -> Plain:
-        """The machine, the engine, the share and the processes, as plain data."""
-        ...
-
-    def request_shutdown(self) -> None:
-        """Begin to stop the node; returns at once."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DopqController:
-    """The remote face of one node."""
+    """The remote face of one node; `system` and `request_shutdown` are what it asks of the node itself."""
 
     platform: DataPlatform
     outbox: Outbox
     uploads: Uploads
-    node: Node
+    system: Callable[[], Plain]
+    request_shutdown: Callable[[], None]
 
     # --- anybody ------------------------------------------------------------------------------------------------------
 
@@ -115,7 +104,7 @@ class DopqController:
     @remote(Access.USER)
     def get_dopq_system_status(self, caller: User) -> Plain:  # noqa: ARG002 - all may see the state of the machine
         """The node: machine, GPUs, engine, queue, lock, disk, warnings."""
-        return self.node.system() | {"queue": self.platform.get_dopq_status()}
+        return self.system() | {"queue": self.platform.get_dopq_status()}
 
     @remote(Access.USER)
     def get_dopq_user_statistics(self, caller: User) -> list[Plain]:  # noqa: ARG002 - fairness needs to be seen
@@ -223,7 +212,11 @@ class DopqController:
 
     @remote(Access.USER)
     def read_result(
-        self, caller: User, reference: Reference, path: Annotated[str, Field(max_length=4096)], offset: Offset,
+        self,
+        caller: User,
+        reference: Reference,
+        path: Annotated[str, Field(max_length=4096)],
+        offset: Offset,
         length: Length,
     ) -> bytes:
         """Up to `length` bytes of one result from byte `offset`; empty at its end."""
@@ -262,7 +255,7 @@ class DopqController:
         """Stop the service. Running jobs go on in their containers and are found again at the next start."""
         log.info("shutdown_requested", user=caller.name)
         status = self.platform.get_dopq_status()
-        self.node.request_shutdown()
+        self.request_shutdown()
         return status
 
     # --- inside -------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """DataPlatform: the one owner of the truth about jobs.
 
 Commands in, snapshots out. A command checks that its arrow is legal, writes the journal, changes memory and only then
-tells anybody. Everything is short and under one lock; no command waits for Docker, the share or a peer. Live jobs are in
-memory, ended ones are read from the journal.
+tells anybody. Everything is short and under one lock; no command waits for Docker, the share or a peer. Live jobs are
+in memory, ended ones are read from the journal.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from dopq.job import (
     JobSpec,
     Lease,
     Outcome,
+    Problem,
     Queued,
     Reason,
     ResourceUse,
@@ -118,10 +119,10 @@ class DataPlatform:
             work = Work(spec, image, self._clock.now(), has_input)
             return self._move(replace(job, name=spec.name), Queued(work), Actor.PROVIDER, f"image {image} is ready")
 
-    def reject(self, job_id: JobId, outcome: Outcome, reason: Reason) -> Job:
+    def reject(self, job_id: JobId, outcome: Outcome, reason: Reason, problems: tuple[Problem, ...] = ()) -> Job:
         """No image came of the bundle: it was refused (`invalid`), or its build failed (`build_failed`)."""
         with self._lock:
-            ended = Ended(outcome, self._clock.now(), reason)
+            ended = Ended(outcome, self._clock.now(), reason, problems=problems)
             return self._move(self._live(job_id), ended, Actor.PROVIDER, reason.sentence)
 
     # --- commands: running --------------------------------------------------------------------------------------------
@@ -163,9 +164,9 @@ class DataPlatform:
                 raise InvariantBroken(f"A stopped job does not become {becomes}.")
             match job.state:
                 case Starting(work, lease):
-                    state = Stopping(work, lease, None, becomes, reason)
+                    state = Stopping(work, lease, None, becomes, reason, self._clock.now())
                 case Running(work, lease, started):
-                    state = Stopping(work, lease, started, becomes, reason)
+                    state = Stopping(work, lease, started, becomes, reason, self._clock.now())
                 case Stopping():
                     return job
                 case _:
@@ -336,6 +337,14 @@ class DataPlatform:
         if not mine:
             raise NotFound(f"There is no job called {name!r}.", "`dopq-client status` and `history` list them.")
         return alive[0] if alive else mine[0]
+
+    def unpublished(self) -> list[Job]:
+        """Every job that changed since `mark_published`, in the order of its last change."""
+        return self._journal.changed_since(int(self._journal.noted("published") or 0))
+
+    def mark_published(self, seq: int) -> None:
+        """Remember that the share tells everything up to journal entry `seq`."""
+        self._journal.note("published", str(seq))
 
     # --- snapshots as plain data (names kept from DoPQ 1.0) -----------------------------------------------------------
 

@@ -79,6 +79,7 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.QUEUED, _S.STARTING): frozenset({Actor.SCHEDULER}),
     (_S.STARTING, _S.RUNNING): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.FAILED): frozenset({Actor.RUNNER}),
+    (_S.STARTING, _S.LOST): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.STOPPING): frozenset({Actor.USER}),
     (_S.RUNNING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.FAILED): frozenset({Actor.RUNNER}),
@@ -231,12 +232,13 @@ class Stopping:
     started_at: datetime | None  # None: asked to stop before its process ran
     becomes: Literal[StateName.CANCELLED, StateName.TIMED_OUT]
     reason: Reason
+    since: datetime
     name: Literal[StateName.STOPPING] = StateName.STOPPING
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Final. `work`, `lease` and `started_at` tell how far the job came."""
+    """Final. `work`, `lease` and `started_at` tell how far the job came, `problems` what was wrong with its bundle."""
 
     outcome: Outcome
     at: datetime
@@ -246,6 +248,7 @@ class Ended:
     lease: Lease | None = None
     started_at: datetime | None = None
     use: ResourceUse = field(default_factory=ResourceUse)
+    problems: tuple[Problem, ...] = ()
 
     @property
     def name(self) -> StateName:

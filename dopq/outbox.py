@@ -1,8 +1,8 @@
 """The outbox: one folder a job in the share, and safe ways to read from it.
 
-`outbox/<user>/<job>-<name>/` holds `status.json`, `status.txt`, `build.log`, `job.log`, `output/` and `report.txt`. While
-a bundle has not been read its job is called after the bundle's file; when the spec gives another name, the folder
-follows.
+`outbox/<user>/<job>-<name>/` holds `status.json`, `status.txt`, `build.log`, `job.log`, `output/` and `report.txt`.
+While a bundle has not been read its job is called after the bundle's file; when the spec gives another name, the
+folder follows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bundles that arrive over the wire, in chunks that may be sent again.
 
-An upload is a file below `uploads/`; how far it has come is its size. The client names it with a key of its own, so that
-a cut connection goes on where it stopped and a repeated commit gives the same job.
+An upload is a file below `uploads/`; how far it has come is its size. The client names it with a key of its own, so
+that a cut connection goes on where it stopped and a repeated commit gives the same job.
 """
 
 from __future__ import annotations

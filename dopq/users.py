@@ -1,7 +1,7 @@
 """Who may use this node: names, roles, share weights and tokens.
 
-A token is 32 random bytes; only its SHA-256 is stored. A slow password hash is not needed here because a token cannot be
-guessed: it has 256 bits of its own (unlike a password that a person chose).
+A token is 32 random bytes; only its SHA-256 is stored. A slow password hash is not needed here because a token cannot
+be guessed: it has 256 bits of its own (unlike a password that a person chose).
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, pena
         "gpu_seconds": gpu_seconds(job.state, now),
         "image": str(work.image) if work else None,
         "group": None,
+        "problems": [problem_to_wire(p) for p in job.state.problems] if isinstance(job.state, Ended) else [],
         "bundle": job.bundle,
         "seq": job.seq,
     }

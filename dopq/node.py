@@ -1,0 +1,248 @@
+"""A node: builds every part once, hands the parts to each other, starts them in order and stops them in order.
+
+Order of the start: lock, journal, engine, publisher, runner (which takes up what a former life left running),
+scheduler, Provider, boundary. A client that gets an answer therefore meets a node that is whole. The stop goes the
+other way round: first nobody is answered, then nothing new is taken, then nothing new is started, then jobs are let
+go (their containers run on), and at last the share is told what is still to be told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dopq import __version__
+from dopq.boundary import Boundary
+from dopq.config import Paths, Settings, node_name
+from dopq.container_handler.bundle import Limits
+from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.docker_engine import DockerEngine, find_engine
+from dopq.controller import DopqController
+from dopq.data_platform import DataPlatform
+from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
+from dopq.outbox import Outbox
+from dopq.provider import ProviderSettings
+from dopq.publisher import Publisher
+from dopq.runner import Runner, RunnerSettings
+from dopq.scheduler import Scheduler
+from dopq.store import Database, Journal
+from dopq.supervisor import Supervisor
+from dopq.system import engine_to_wire, gpus_to_wire, machine_to_wire
+from dopq.uploads import Uploads
+from dopq.users import Users
+from dopq.utils import cpu
+from dopq.utils.clock import Clock, SystemClock
+from dopq.utils.files import write_atomic
+from dopq.utils.gpu import probe_for
+from dopq.utils.log import logger
+from dopq.wire import Plain, time_to_wire
+
+log = logger(__name__)
+
+STOP_S = 5.0
+"""What each part may take to stop before we go on without it."""
+
+
+def serve(settings: Settings, paths: Paths) -> None:
+    """Run a node until SIGTERM, SIGINT or an admin's `shutdown_queue`.
+
+    Raises:
+        AlreadyRunning: another node serves this state folder.
+        OperatorError: something that the machine's owner has to mend first; says what.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with ExitStack() as stack:
+        paths.make()
+        stack.enter_context(_only_one(paths))
+        node = Node(settings, paths, engine_url(settings), SystemClock(), stopping)
+        stack.callback(node.close)
+        node.start()
+        stack.callback(node.stop)
+        log.info("ready", node=node.name, nameserver=node.boundary.nameserver, share=paths.share, pid=os.getpid())
+        stopping.wait()
+        log.info("stopping")
+    log.info("stopped")
+
+
+def engine_url(settings: Settings) -> str:
+    """Where the engine is: configured, or found. Raises `OperatorError` where there is none."""
+    url = settings.engine.url or find_engine(os.environ)
+    if url is None:
+        raise OperatorError(
+            "No container engine answers on this machine.",
+            "Install and start Docker (Debian: apt install docker.io), or set engine.url in the settings.",
+        )
+    return url
+
+
+def stop_running(paths: Paths) -> int:
+    """Stop the node that serves this state folder on this machine, and wait until it has stopped; its pid.
+
+    Raises:
+        NotFound: no node runs.
+        TryAgain: it is still stopping after a minute.
+    """
+    lock = FileLock(paths.lock)
+    try:
+        with lock.acquire(timeout=0):
+            raise NotFound(f"No node serves {paths.state}.", "`dopq serve` starts one.")
+    except Timeout:
+        pid = int(_pid_file(paths).read_text(encoding="ascii"))
+    os.kill(pid, signal.SIGTERM)
+    try:
+        with lock.acquire(timeout=60):
+            return pid
+    except Timeout:
+        raise TryAgain(f"The node (pid {pid}) is still stopping after a minute.", "Look at its log.") from None
+
+
+class Node:
+    """All parts of one node."""
+
+    def __init__(
+        self, settings: Settings, paths: Paths, engine_url: str, clock: Clock, stopping: threading.Event
+    ) -> None:
+        self.name = node_name(settings.node)
+        self._paths = paths
+        self._clock = clock
+        self._started_at = clock.now()
+        self._database = Database(paths.journal)
+        journal, users = Journal(self._database), Users(self._database)
+        node_id = journal.noted("node_id") or secrets.token_hex(4)
+        journal.note("node_id", node_id)
+        self.platform = DataPlatform(journal, users, clock, settings.queue, self.name)
+        _tidy(paths, self.platform)
+        outbox = Outbox(paths.outbox)
+        self._publisher = Publisher(self.platform, outbox, paths)
+        runner_settings = RunnerSettings(node_id, paths, settings.container)
+        self._runner = Runner(self.platform, DockerEngine(engine_url), outbox, runner_settings, clock)
+        probe = probe_for(settings.gpu.devices)
+        places = settings.queue.max_running or max(os.cpu_count() or 1, len(probe.survey().gpus))
+        self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, places, clock)
+        has_gpus = bool(self._scheduler.survey.gpus)
+        provider = _provider_settings(settings, paths, engine_url, node_id, has_gpus=has_gpus)
+        self._supervisor = Supervisor(self.platform, users, outbox, provider, clock)
+        uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
+        controller = DopqController(self.platform, outbox, uploads, self.system, stopping.set)
+        self.boundary = Boundary(controller, users, settings.remote)
+
+    def start(self) -> None:
+        """Start every part, in order, and tell where we are in `node.json`."""
+        self._publisher.start()
+        self._runner.start()
+        self._scheduler.start()
+        self._supervisor.start()
+        self.boundary.start()
+        facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.nameserver}
+        write_atomic(self._paths.node_file, json.dumps(facts) + "\n")
+
+    def stop(self) -> None:
+        """Stop every part, in order."""
+        self._paths.node_file.unlink(missing_ok=True)
+        self.boundary.stop(STOP_S)
+        self._supervisor.stop(STOP_S)
+        self._scheduler.stop(STOP_S)
+        self._runner.stop()
+        self._publisher.stop(STOP_S)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._database.close()
+
+    def system(self) -> Plain:
+        """The machine, the engine, the share and our processes, as plain data; nothing here waits for any of them."""
+        return {
+            "node": self.name,
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_at": time_to_wire(self._started_at),
+            "uptime_s": (self._clock.now() - self._started_at).total_seconds(),
+            "provider_pid": self._supervisor.pid,
+            "share": str(self._paths.share),
+            "nameserver": self.boundary.nameserver,
+            "engine": engine_to_wire(self._runner.capacity),
+            "machine": machine_to_wire(cpu.survey([self._paths.state, self._paths.share])),
+            "gpus": gpus_to_wire(self._scheduler.survey, self.platform.alive()),
+            "warnings": self._warnings(),
+        }
+
+    def _warnings(self) -> list[str]:
+        survey = self._scheduler.survey
+        provider = None if self._supervisor.pid else "The Provider is not running; it is being started again."
+        troubles = (self._runner.trouble, self._publisher.trouble, provider, survey.reason if survey.gpus else None)
+        return [trouble for trouble in troubles if trouble]
+
+
+def _pid_file(paths: Paths) -> Path:
+    return paths.state / "node.pid"
+
+
+@contextmanager
+def _only_one(paths: Paths) -> Iterator[None]:
+    """Hold the state folder for this process alone. The kernel lets go of it when the process dies, however it dies."""
+    pid_file = _pid_file(paths)
+    try:
+        with FileLock(paths.lock, timeout=0):
+            write_atomic(pid_file, f"{os.getpid()}\n")
+            yield
+            pid_file.unlink(missing_ok=True)
+    except Timeout:
+        pid = pid_file.read_text(encoding="ascii").strip() if pid_file.exists() else "unknown"
+        raise AlreadyRunning(
+            f"A node already serves {paths.state}; its pid is {pid}.",
+            f"Stop that one first (kill {pid}), or give this one a node.state of its own.",
+        ) from None
+
+
+def _tidy(paths: Paths, platform: DataPlatform) -> None:
+    """Remove working files of jobs that have ended: a former life was killed before it came to that."""
+    alive = {str(job.id): job.key for job in platform.alive()}
+    unpublished = {str(job.id): job.key for job in platform.unpublished()}
+    jobs, keys = {*alive, *unpublished}, {*alive.values(), *unpublished.values()}
+    for folder in paths.jobs.iterdir():
+        if folder.name not in jobs:
+            shutil.rmtree(folder)
+    for bundle in paths.spool.iterdir():
+        if bundle.name not in keys:  # copied, but not accepted: the original lies in the inbox or with the client
+            bundle.unlink()
+
+
+def _provider_settings(
+    settings: Settings, paths: Paths, engine_url: str, node_id: str, *, has_gpus: bool
+) -> ProviderSettings:
+    intake, build = settings.intake, settings.build
+    default_gpus = settings.gpu.default_gpus
+    return ProviderSettings(
+        inbox=paths.inbox,
+        spool=paths.spool,
+        jobs=paths.jobs,
+        templates=(paths.root / build.templates) if build.templates else None,
+        engine_url=engine_url,
+        node_id=node_id,
+        settle_s=intake.settle_s,
+        poll_fast_s=intake.poll_fast_s,
+        poll_slow_s=intake.poll_slow_s,
+        concurrency=build.concurrency,
+        timeout_s=build.timeout_s,
+        defaults=SpecDefaults(
+            gpus=int(has_gpus) if default_gpus < 0 else default_gpus, max_time_limit_s=settings.queue.max_time_limit_s
+        ),
+        limits=Limits(
+            max_bundle_bytes=intake.max_bundle_bytes,
+            max_unpacked_bytes=intake.max_unpacked_bytes,
+            max_entries=intake.max_entries,
+        ),
+        log_level=settings.node.log_level,
+        log_json=settings.node.log_json,
+    )

@@ -1,0 +1,312 @@
+"""The runner: carries each started job from its lease to its end, one thread a job.
+
+Every step looks before it acts, so that the same walk begins a job, adopts one that a former life of the node left
+running, and finishes one that ended meanwhile. What the engine says counts, never memory; an engine that does not answer
+leaves everything open.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from dopq.config import ContainerSettings, Paths
+from dopq.container_handler.container import NODE_LABEL, container_name, container_request
+from dopq.container_handler.engine import (
+    Absent,
+    Alive,
+    Capacity,
+    ContainerEngine,
+    ContainerName,
+    Created,
+    Exited,
+    Observation,
+)
+from dopq.container_handler.outputs import collect
+from dopq.data_platform import DataPlatform
+from dopq.errors import DopqError, EngineRefused, EngineUnavailable
+from dopq.job import (
+    Job,
+    JobId,
+    Occupying,
+    Outcome,
+    Reason,
+    ResourceUse,
+    Running,
+    State,
+    StateName,
+    Stopping,
+    lease_of,
+    started_at,
+)
+from dopq.outbox import JOB_LOG, OUTPUT, Outbox
+from dopq.report import exit_code_in_words
+from dopq.utils.clock import Clock
+from dopq.utils.log import logger
+
+log = logger(__name__)
+
+RETRY_S = 1.0
+"""How long to leave an engine or a share alone that did not answer."""
+
+SAMPLE_S = 1.0
+WAIT_S = 30.0
+
+Result = TypeVar("Result")
+
+
+class _NodeStops(Exception):
+    """Leaves a job's thread when the node stops; the container runs on and is adopted at the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """How this node runs containers."""
+
+    node_id: str
+    paths: Paths
+    container: ContainerSettings
+
+
+class Runner:
+    """Everything between a lease and an end."""
+
+    def __init__(
+        self, platform: DataPlatform, engine: ContainerEngine, outbox: Outbox, settings: RunnerSettings, clock: Clock
+    ) -> None:
+        self._platform = platform
+        self._engine = engine
+        self._outbox = outbox
+        self._settings = settings
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._carried: dict[JobId, threading.Thread] = {}
+        self._use: dict[JobId, ResourceUse] = {}
+        self._sampler = threading.Thread(target=self._sample, name="sampler", daemon=True)
+        self.capacity: Capacity | None = None  # what the engine last said of itself; None until it has answered
+        self.trouble: str | None = None  # why the engine or the share does not serve at present, for `system`
+
+    def start(self) -> None:
+        """Take up every job that a former life left with a lease, and remove containers of jobs that have ended."""
+        self._platform.subscribe(self._note)
+        self._sampler.start()
+        for job in self._platform.alive():
+            if lease_of(job.state):
+                self.carry(job)
+        threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let go of every job. Containers run on."""
+        self._stopping.set()
+        self._sampler.join(SAMPLE_S)
+
+    def carry(self, job: Job) -> None:
+        """Carry a job with a lease to its end, in a thread of its own. Once is enough; twice is fine."""
+        with self._lock:
+            if job.id not in self._carried and not self._stopping.is_set():
+                thread = threading.Thread(target=self._carry, args=(job,), name=f"job-{job.id}", daemon=True)
+                self._carried[job.id] = thread
+                thread.start()
+
+    # --- one job ------------------------------------------------------------------------------------------------------
+
+    def _carry(self, job: Job) -> None:
+        try:
+            self._walk(job)
+        except _NodeStops:
+            log.info("job_left_running", job=job.id)
+        except Exception:
+            log.exception("runner_defect", job=job.id)
+        finally:
+            with self._lock:
+                self._carried.pop(job.id, None)
+                self._use.pop(job.id, None)
+
+    def _walk(self, job: Job) -> None:
+        name = self._name(job)
+        try:
+            seen = self._asking(lambda: self._begin(job, name))
+        except EngineRefused as refused:
+            self._finish(job, name, refused)
+            return
+        while not isinstance(seen, Exited | Absent):
+            self._asking(lambda: self._follow_log(job, name))
+            seen = self._asking(lambda: self._engine.wait(name, WAIT_S)) or seen
+        if isinstance(seen, Exited):
+            self._asking(lambda: self._follow_log(job, name))
+        self._finish(job, name, seen)
+
+    def _begin(self, job: Job, name: ContainerName) -> Observation:
+        """From the lease to a running process, from wherever a former life came to."""
+        state = self._platform.job(job.id).state
+        seen = self._engine.observe(name)
+        if isinstance(seen, Absent | Created) and isinstance(state, Stopping):
+            return Absent()  # never ran, and shall not
+        if isinstance(seen, Absent) and isinstance(state, Running):
+            return seen  # it ran and is gone: running it again would be a second run
+        if isinstance(seen, Absent):
+            self._create(job, state)
+            seen = Created()
+        if isinstance(seen, Created):
+            self._engine.start(name)
+            seen = self._engine.observe(name)
+        if isinstance(seen, Alive | Exited):
+            now = self._platform.mark_running(job.id, seen.started_at)
+            if isinstance(now.state, Stopping):
+                self._ask_to_stop(now)
+        return seen
+
+    def _create(self, job: Job, state: State) -> None:
+        if not isinstance(state, Occupying):
+            raise EngineRefused(f"Job {job.id} has no lease any more.")
+        folder = self._settings.paths.jobs / str(job.id)
+        (folder / OUTPUT).mkdir(mode=0o777, parents=True, exist_ok=True)
+        (folder / OUTPUT).chmod(0o777)  # the image decides which user its process is
+        self._engine.create(
+            container_request(
+                job,
+                state.work,
+                state.lease,
+                node_id=self._settings.node_id,
+                folder=folder,
+                data=self._settings.paths.data,
+                settings=self._settings.container,
+            )
+        )
+
+    def _follow_log(self, job: Job, name: ContainerName) -> None:
+        """Append to `job.log` what is not in it yet.
+
+        The engine repeats its log from the first byte, the same each time: so the file's size says where to go on, and
+        nothing is lost or doubled however often this is broken off.
+        """
+        path = self._outbox.folder(job) / JOB_LOG
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "ab", buffering=0) as file:
+            skip = os.fstat(file.fileno()).st_size
+            for chunk in self._engine.log(name):
+                new = chunk[skip:]
+                skip = max(0, skip - len(chunk))
+                if new:
+                    file.write(new)
+                if self._stopping.is_set():
+                    raise _NodeStops
+
+    def _finish(self, job: Job, name: ContainerName, seen: Absent | Exited | EngineRefused) -> None:
+        left = self._asking(lambda: self._collect(job))
+        if left:
+            log.warning("outputs_left_behind", job=job.id, files=left[:20], count=len(left))
+        state = self._platform.job(job.id).state
+        outcome, reason = verdict(state, seen)
+        ran = seen if isinstance(seen, Exited) else None
+        self._platform.finish(
+            job.id,
+            outcome,
+            reason,
+            at=ran.finished_at if ran else self._clock.now(),
+            exit_code=ran.exit_code if ran else None,
+            started_at=ran.started_at if ran else started_at(state),
+            use=self._use.get(job.id),
+        )
+        self._asking(lambda: self._engine.remove(name))
+
+    def _collect(self, job: Job) -> list[str]:
+        return collect(self._settings.paths.jobs / str(job.id) / OUTPUT, self._outbox.folder(job) / OUTPUT)
+
+    # --- stopping -----------------------------------------------------------------------------------------------------
+
+    def _note(self, job: Job) -> None:
+        """A listener of the platform: a job that was asked to stop gets its signal."""
+        if isinstance(job.state, Stopping):
+            self._ask_to_stop(job)
+
+    def _ask_to_stop(self, job: Job) -> None:
+        grace_s = self._settings.container.stop_grace_s
+        name = self._name(job)
+        threading.Thread(
+            target=self._quietly, args=(lambda: self._asking(lambda: self._engine.stop(name, grace_s)),), daemon=True
+        ).start()
+
+    # --- the engine ---------------------------------------------------------------------------------------------------
+
+    def _asking(self, question: Callable[[], Result]) -> Result:
+        """Ask the engine, or the share, until it answers. Unknown is not dead: nothing is decided while it is away."""
+        while True:
+            if self._stopping.is_set():
+                raise _NodeStops
+            try:
+                answer = question()
+            except (EngineUnavailable, OSError) as away:
+                if self.trouble is None:
+                    log.warning("waiting_for_engine_or_share", cause=str(away))
+                self.trouble = str(away)
+                self._stopping.wait(RETRY_S)
+            else:
+                self.trouble = None
+                return answer
+
+    def _quietly(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except _NodeStops:
+            pass
+        except DopqError as error:
+            log.warning("engine_refused", code=error.code, cause=error.message)
+
+    def _sample(self) -> None:
+        self._quietly(self._greet)
+        while not self._stopping.wait(SAMPLE_S):
+            for job in self._platform.alive():
+                if isinstance(job.state, Running):
+                    self._quietly(partial(self._sample_one, job))
+
+    def _greet(self) -> None:
+        self.capacity = self._asking(self._engine.capacity)
+
+    def _sample_one(self, job: Job) -> None:
+        try:
+            now = self._engine.use(self._name(job))
+        except EngineUnavailable:
+            return
+        known = self._use.get(job.id, ResourceUse())
+        peaks = [peak for peak in (known.memory_peak_bytes, now.memory_peak_bytes) if peak is not None]
+        cpu_s = known.cpu_s if now.cpu_s is None else now.cpu_s
+        self._use[job.id] = ResourceUse(cpu_s, max(peaks, default=None))
+
+    def _sweep(self) -> None:
+        """Remove containers of jobs that have ended: a former life was killed between the end and the removal."""
+        labels = {NODE_LABEL: self._settings.node_id}
+        self._quietly(lambda: self._remove_unleased(self._asking(lambda: self._engine.containers(labels))))
+
+    def _remove_unleased(self, names: Iterable[ContainerName]) -> None:
+        wanted = {self._name(job) for job in self._platform.alive() if lease_of(job.state)}
+        for name in set(names) - wanted:
+            self._asking(partial(self._engine.remove, name))
+            log.info("container_swept", container=name)
+
+    def _name(self, job: Job) -> ContainerName:
+        lease = lease_of(job.state)
+        return container_name(self._settings.node_id, job.id, lease.attempt if lease else 1)
+
+
+def verdict(state: State, seen: Absent | Exited | EngineRefused) -> tuple[Outcome, Reason]:
+    """How a job ended, from the state that it was in and what the engine says of its container. Pure."""
+    if isinstance(seen, EngineRefused):
+        return StateName.FAILED, Reason("start_failed", f"The container could not be started: {seen.message}")
+    if isinstance(state, Stopping) and (isinstance(seen, Absent) or seen.finished_at >= state.since):
+        return state.becomes, state.reason
+    if isinstance(seen, Absent):
+        return StateName.LOST, Reason("container_gone", "Its container is gone and nobody knows how the job ended.")
+    if seen.out_of_memory:
+        return StateName.FAILED, Reason(
+            "out_of_memory", "It needed more memory than its limit. Ask for more (`required_memory`), or use less."
+        )
+    if seen.exit_code == 0:
+        return StateName.SUCCEEDED, Reason("succeeded", "It ended with exit code 0.")
+    words = exit_code_in_words(seen.exit_code)
+    return StateName.FAILED, Reason("exit_code", f"It ended with exit code {seen.exit_code}: {words}. See job.log.")

@@ -1,0 +1,112 @@
+"""The scheduler thread: snapshot, decide, apply, record. Woken by every change, never by a clock alone.
+
+It decides nothing itself (queue_model.py does) and runs nothing itself (runner.py does).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from dopq.config import QueueSettings
+from dopq.data_platform import DataPlatform
+from dopq.errors import WrongState
+from dopq.job import Actor, GpuId, Job, JobId, Reason, Running, StateName
+from dopq.queue_model import Start, decide
+from dopq.utils.clock import Clock
+from dopq.utils.gpu import GpuProbe, GpuSurvey
+from dopq.utils.log import logger
+
+log = logger(__name__)
+
+SURVEY_S = 15.0
+"""How old the list of GPUs may be; also the longest that a forgotten doorbell can matter."""
+
+
+class Scheduler:
+    """Starts jobs when they may start, and stops those whose time is over."""
+
+    def __init__(
+        self,
+        platform: DataPlatform,
+        probe: GpuProbe,
+        carry: Callable[[Job], None],
+        settings: QueueSettings,
+        max_running: int,
+        clock: Clock,
+    ) -> None:
+        self._platform = platform
+        self._probe = probe
+        self._carry = carry
+        self._settings = settings
+        self._max_running = max_running
+        self._clock = clock
+        self._doorbell = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self.survey: GpuSurvey = probe.survey()
+        self._surveyed_s = clock.monotonic()
+
+    def start(self) -> None:
+        """Begin to decide."""
+        self._platform.subscribe(lambda _job: self._doorbell.set())
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Decide nothing more."""
+        self._stopping.set()
+        self._doorbell.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._doorbell.clear()
+            try:
+                next_s = self._round()
+            except Exception:
+                log.exception("scheduler_defect")
+                next_s = SURVEY_S
+            self._doorbell.wait(next_s)
+
+    def _round(self) -> float:
+        """One round of the loop; seconds after which the next is due even if nothing happens."""
+        if self._clock.monotonic() - self._surveyed_s >= SURVEY_S:
+            self.survey, self._surveyed_s = self._probe.survey(), self._clock.monotonic()
+        self._stop_overdue()
+        gpus = frozenset(GpuId(gpu.uuid) for gpu in self.survey.gpus)
+        decisions = decide(self._platform.snapshot(gpus, self._max_running, stopped=None))
+        self._platform.record_decisions(decisions)
+        for decision in decisions:
+            if isinstance(decision, Start):
+                self._begin(decision)
+        return self._seconds_to_next_deadline()
+
+    def _begin(self, start: Start) -> None:
+        try:
+            job = self._platform.begin(start.job, start.gpus)
+        except WrongState as stale:
+            log.info("decision_stale", job=start.job, cause=stale.message)  # what changed has rung the doorbell
+            return
+        self._carry(job)
+
+    def _stop_overdue(self) -> None:
+        now = self._clock.now()
+        for job_id, deadline, limit_s in self._deadlines():
+            if deadline <= now:
+                reason = Reason("time_limit", f"It reached its time limit of {timedelta(seconds=limit_s)}.")
+                self._platform.request_stop(job_id, StateName.TIMED_OUT, reason, Actor.SCHEDULER)
+
+    def _seconds_to_next_deadline(self) -> float:
+        now = self._clock.now()
+        left = [(deadline - now).total_seconds() for _, deadline, _ in self._deadlines()]
+        return max(0.0, min([*left, SURVEY_S]))
+
+    def _deadlines(self) -> list[tuple[JobId, datetime, int]]:
+        default = self._settings.default_time_limit_s
+        return [
+            (job.id, state.started_at + timedelta(seconds=limit_s), limit_s)
+            for job in self._platform.alive()
+            if isinstance(state := job.state, Running)
+            for limit_s in [state.work.spec.time_limit_s or default]
+        ]

@@ -1,0 +1,52 @@
+"""What is said of a machine: engine, cores, memory, disks and GPUs, as plain data. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dopq.container_handler.engine import Capacity
+from dopq.job import GpuId, Job, gpus_held
+from dopq.utils.cpu import Host
+from dopq.utils.gpu import GpuSurvey
+from dopq.wire import Plain
+
+
+def engine_to_wire(capacity: Capacity | None) -> Plain | None:
+    """The engine; None until it has answered once."""
+    if capacity is None:
+        return None
+    return {"version": capacity.version, "cpus": capacity.cpus, "memory_bytes": capacity.memory_bytes}
+
+
+def machine_to_wire(host: Host) -> Plain:
+    """Cores, load, memory and disks. What could not be read is None."""
+    return {
+        "cpus": host.cpus,
+        "load_1m": host.load_1m,
+        "memory_total_bytes": host.memory_total_bytes,
+        "memory_available_bytes": host.memory_available_bytes,
+        "uptime_s": host.uptime_s,
+        "disks": [
+            {"folder": str(disk.folder), "total_bytes": disk.total_bytes, "free_bytes": disk.free_bytes}
+            for disk in host.disks
+        ],
+    }
+
+
+def gpus_to_wire(survey: GpuSurvey, jobs: Iterable[Job]) -> list[Plain]:
+    """Each GPU with what it does now and the job that holds it. What could not be read is None."""
+    holder = {gpu: job.id for job in jobs for gpu in gpus_held(job.state)}
+    return [
+        {
+            "uuid": gpu.uuid,
+            "index": gpu.index,
+            "model": gpu.model,
+            "memory_total_bytes": gpu.memory_total_bytes,
+            "memory_used_bytes": gpu.memory_used_bytes,
+            "utilisation_percent": gpu.utilisation_percent,
+            "temperature_c": gpu.temperature_c,
+            "power_w": gpu.power_w,
+            "job": holder.get(GpuId(gpu.uuid)),
+        }
+        for gpu in survey.gpus
+    ]
