@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -57,16 +58,16 @@ def logger(name: str) -> Logger:
     return Logger(name)
 
 
-def setup(level: str = "INFO", *, json_lines: bool = False, stream: TextIO = sys.stderr) -> None:
-    """Send this process's events of `level` and above, and those of its libraries, to `stream`. The last call counts.
+def setup(level: str = "INFO", *, json_lines: bool = False, stream: TextIO | None = None) -> None:
+    """Send this process's events of `level` and above, and those of its libraries, to `stream` (stderr if None).
 
-    Each line is handed to the system in one piece, so that processes which share a file or a pipe do not mix theirs
-    (a pipe keeps pieces of up to 4096 bytes together, see pipe(7)).
+    The last call counts. Each line is handed to the system in one piece, so that processes which share a file or a
+    pipe do not mix theirs (a pipe keeps pieces of up to 4096 bytes together, see pipe(7)).
 
     Raises:
         ValueError: no level of that name.
     """
-    handler = _OnePieceHandler(stream)
+    handler = _OnePieceHandler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if json_lines else _LineFormatter())
     root = logging.getLogger()
     root.setLevel(level)
@@ -133,19 +134,19 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(value: object) -> object:
     """What JSON can say, as it is; the rest as text."""
     match value:
-        case None | bool() | int() | float() | str():
+        case None | bool() | int() | str():
             return value
-        case Mapping():
-            return [str(key) for key in value]
+        case float():
+            return value if math.isfinite(value) else str(value)  # JSON has no word for infinity
         case AbstractSet():
             return sorted(_text(item) for item in value)
-        case list() | tuple():
+        case Mapping() | list() | tuple():  # of a mapping this takes the keys
             return [_plain(item) for item in value]
         case datetime():
             return _iso(value)
