@@ -71,6 +71,9 @@ class _Container:
     log: bytes = b""
     state: Observation = field(default_factory=Created)
 
+    def write(self, text: bytes) -> None:
+        self.log += text.decode(errors="replace").encode()
+
 
 @dataclass(slots=True)
 class _Trouble:
@@ -115,7 +118,7 @@ class FakeEngine:
     def say(self, name: ContainerName, text: bytes) -> None:
         """Let a running container's process write something."""
         with self._changed:
-            self._containers[name].log += text
+            self._containers[name].write(text)
             self._changed.notify_all()
 
     def release(self, name: ContainerName, exit_code: int = 0, *, out_of_memory: bool = False) -> None:
@@ -139,7 +142,7 @@ class FakeEngine:
         *,
         tag: str,
         labels: Mapping[str, str],
-        log: Callable[[bytes], None],
+        log: Callable[[bytes], object],
         cancelled: Event,
         timeout_s: float,
     ) -> ImageId:
@@ -147,7 +150,7 @@ class FakeEngine:
             return self._build(_dockerfile(context), tag, log, cancelled, timeout_s)
 
     def _build(
-        self, lines: list[str], tag: str, log: Callable[[bytes], None], cancelled: Event, timeout_s: float
+        self, lines: list[str], tag: str, log: Callable[[bytes], object], cancelled: Event, timeout_s: float
     ) -> ImageId:
         command: tuple[str, ...] = ()
         for line in lines:
@@ -291,7 +294,7 @@ class FakeEngine:
                 f"The container engine would not start the container {container.request.name}: {program.start_error}."
             )
         container.state = Alive(now)
-        container.log += program.log
+        container.write(program.log)
         if program.runs_on:
             self._changed.notify_all()
         else:
@@ -311,7 +314,7 @@ class FakeEngine:
         return self._commands[image]
 
     def _run_step(
-        self, line: str, program: Program, log: Callable[[bytes], None], cancelled: Event, timeout_s: float
+        self, line: str, program: Program, log: Callable[[bytes], object], cancelled: Event, timeout_s: float
     ) -> None:
         log(program.log)
         if program.runs_on:

@@ -60,7 +60,7 @@ class BuildLog:
                 return b""
             case {"error": str(error)}:
                 self.error = _WRAPPING.sub("", error)
-                return f"ERROR: {self.error}\n".encode()
+                return b"" if self.unpulled else f"ERROR: {self.error}\n".encode()
             case {"stream": str(text)}:
                 return self._classic(text)
             case {"status": str(status)} if not message.get("progressDetail"):

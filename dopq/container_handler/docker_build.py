@@ -84,7 +84,7 @@ class ImageBuild:
     calls: BuildCalls
     context: BinaryIO
     params: Mapping[str, str]
-    log: Callable[[bytes], None]
+    log: Callable[[bytes], object]
     limit: Limit
 
     def run(self) -> ImageId:

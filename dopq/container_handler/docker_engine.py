@@ -111,7 +111,7 @@ class DockerEngine:
         *,
         tag: str,
         labels: Mapping[str, str],
-        log: Callable[[bytes], None],
+        log: Callable[[bytes], object],
         cancelled: threading.Event,
         timeout_s: float,
     ) -> ImageId:

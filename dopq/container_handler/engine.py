@@ -1,8 +1,8 @@
 """The one port behind which containers run.
 
-Small on purpose: capacity, build, create, start, observe, stop, remove, each safe to call twice. Nothing above this file
-knows Docker; `docker_engine.py` is the adapter for a real engine, `tests/fakes.py` holds the fake, and one contract
-suite (tests/integration/test_engine_contract.py) runs on both.
+Small on purpose: capacity, build, create, start, observe, stop, remove, each safe to call twice. Nothing above this
+file knows Docker; `docker_engine.py` is the adapter for a real engine, `tests/fakes.py` holds the fake, and one
+contract suite (tests/integration/test_engine_contract.py) runs on both.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Exited:
     Attributes:
         exit_code: 128 + n where signal n ended it, as Docker reports it.
         out_of_memory: the kernel killed a process of the container for want of memory.
-        error: the engine's own words where the process could not be started at all, else empty.
+        error: the engine's own words where the process could not be started at all, else empty; both times are then
+            when the container was made.
     """
 
     exit_code: int
@@ -116,11 +117,11 @@ class ContainerEngine(Protocol):
         *,
         tag: str,
         labels: Mapping[str, str],
-        log: Callable[[bytes], None],
+        log: Callable[[bytes], object],
         cancelled: Event,
         timeout_s: float,
     ) -> ImageId:
-        """Build an image from a tar stream that holds a `Dockerfile` at its top, and tag it.
+        """Build an image from a seekable tar stream that holds a `Dockerfile` at its top, and tag it.
 
         With BuildKit where the engine has it, else with the classic builder. Every piece of the builder's output goes
         to `log` as it comes. When `cancelled` is set the build is broken off within about a second.
@@ -143,7 +144,11 @@ class ContainerEngine(Protocol):
         ...
 
     def start(self, name: ContainerName) -> None:
-        """Start the container's process; one that runs or has run is left alone."""
+        """Start the container's process; one that runs or has run is left alone.
+
+        Raises:
+            EngineRefused: also each time for one whose process could not be started; `observe` calls it `Exited`.
+        """
         ...
 
     def observe(self, name: ContainerName) -> Observation:
@@ -157,7 +162,8 @@ class ContainerEngine(Protocol):
     def log(self, name: ContainerName) -> Iterator[bytes]:
         """All that the process wrote to stdout and stderr, from its first byte, following until it ends.
 
-        The same bytes in the same order each time it is called, so that a reader can go on where it stopped.
+        The same bytes in the same order each time it is called, so that a reader can go on where it stopped. What is
+        not UTF-8 arrives as U+FFFD (Docker keeps logs as JSON). Empty for a container that has not run.
         """
         ...
 

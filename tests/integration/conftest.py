@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from dopq.container_handler.docker_engine import DockerEngine
+from private_engine import PrivateEngine
+from tests import fake_gpus
 
 BUSYBOX = Path("/bin/busybox")  # Debian and Ubuntu: package busybox-static
 
@@ -22,9 +24,8 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("DOPQ_TEST_ENGINE"):
         yield given
         return
-    from private_engine import PrivateEngine
-
-    with PrivateEngine(tmp_path_factory.mktemp("engine")) as engine:
+    folder = tmp_path_factory.mktemp("engine")
+    with PrivateEngine(folder, path_prepend=fake_gpus.install_hook(folder / "hook")) as engine:
         yield engine.url
 
 
@@ -43,12 +44,18 @@ def unique() -> str:
 def busybox_image(docker_engine: DockerEngine, unique: str) -> Iterator[str]:
     """Reference of an image with a shell and nothing else."""
     reference = f"{unique}-busybox:1"
-    docker_engine.import_image(busybox_root(), reference=reference, changes=("ENV PATH=/bin",))
+    docker_engine.import_image(root_with_busybox(), reference=reference, changes=("ENV PATH=/bin",))
     yield reference
     docker_engine.remove_image(reference)
 
 
+@pytest.fixture
 def busybox_root() -> io.BytesIO:
+    """Tar of a root file system, to make an image of."""
+    return root_with_busybox()
+
+
+def root_with_busybox() -> io.BytesIO:
     """Tar of a root file system with busybox as every command that it knows."""
     assert BUSYBOX.exists(), f"the tests build their images from {BUSYBOX}: apt install busybox-static"
     stream = io.BytesIO()

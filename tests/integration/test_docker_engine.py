@@ -1,0 +1,257 @@
+"""What only a real Docker engine shows: the limits that hold inside, what builds leave, and an engine that is gone."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from dopq.container_handler import docker_engine as docker_engine_module
+from dopq.container_handler.docker_engine import DockerEngine, find_engine
+from dopq.container_handler.engine import ContainerEngine, ContainerName, ContainerRequest, Exited
+from dopq.errors import BuildFailed, DopqError, EngineRefused, EngineUnavailable
+from dopq.job import ImageId, Mount
+from tests.integration.test_engine_contract import LONG_S, Bench, dockerfile
+
+engine_needed = pytest.mark.engine
+NOWHERE = "unix:///nonexistent/docker.sock"
+
+
+@pytest.fixture
+def bench(docker_engine: DockerEngine, busybox_image: str, unique: str) -> Iterator[Bench]:
+    bench = Bench(docker_engine, busybox_image, f"{unique}-docker")
+    yield bench
+    bench.tidy()
+
+
+@pytest.fixture
+def client(engine_url: str) -> Iterator[docker.APIClient]:
+    """Docker seen past our own adapter."""
+    client = docker.APIClient(base_url=engine_url)
+    yield client
+    client.close()
+
+
+def shell(bench: Bench, script: str, **settings: object) -> tuple[int, str]:
+    """Exit code and output of a script in a container."""
+    request = ContainerRequest(bench.name(), bench.image, command=("/bin/sh", "-c", script), labels={}, **settings)  # type: ignore[arg-type]
+    bench.engine.create(request)
+    bench.engine.start(request.name)
+    end = bench.engine.wait(request.name, LONG_S)
+    assert isinstance(end, Exited)
+    return end.exit_code, b"".join(bench.engine.log(request.name)).decode()
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+# --- inside a container ------------------------------------------------------------------------------------------------
+
+
+@engine_needed
+def test_a_process_can_gain_no_privileges(bench: Bench) -> None:
+    _, status = shell(bench, "cat /proc/self/status")
+    assert "NoNewPrivs:\t1" in status
+
+
+@engine_needed
+def test_a_process_that_forks_without_end_meets_its_limit(bench: Bench) -> None:
+    script = "i=0; while test $i -lt 40; do sleep 5 & i=$((i+1)); done; echo forked all"
+    code, text = shell(bench, script, pids_limit=20)
+    assert code != 0
+    assert "forked all" not in text
+
+
+@engine_needed
+def test_a_job_without_network_has_only_itself(bench: Bench) -> None:
+    _, text = shell(bench, "cat /proc/net/dev")
+    assert [line.split(":")[0].strip() for line in text.splitlines()[2:]] == ["lo"]
+
+
+@engine_needed
+def test_shared_memory_has_the_size_that_was_asked(bench: Bench) -> None:
+    _, text = shell(bench, "cat /proc/mounts", shm_bytes=8 << 20)
+    (mount,) = [line for line in text.splitlines() if " /dev/shm " in line]
+    assert "size=8192k" in mount
+
+
+@engine_needed
+def test_inputs_cannot_be_written_and_outputs_come_back(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "data").write_text("42")
+    mounts = (Mount(str(tmp_path / "in"), "/input"), Mount(str(tmp_path / "out"), "/output", read_only=False))
+    code, text = shell(bench, "cat /input/data > /output/data && echo spoiled > /input/data", mounts=mounts)
+    assert code != 0
+    assert "Read-only file system" in text
+    assert (tmp_path / "out" / "data").read_text() == "42"
+    assert (tmp_path / "in" / "data").read_text() == "42"
+
+
+@engine_needed
+def test_a_folder_that_is_not_there_is_refused_and_not_made(bench: Bench, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(EngineRefused, match="bind source path does not exist"):
+        shell(bench, "true", mounts=(Mount(str(missing), "/input"),))
+    assert not missing.exists()
+
+
+@engine_needed
+def test_settings_reach_the_process(bench: Bench) -> None:
+    settings = {"environment": {"SEED": "a b=c"}, "working_dir": "/tmp", "hostname": "here"}
+    _, text = shell(bench, 'echo "$SEED $(pwd) $(cat /proc/sys/kernel/hostname) $NVIDIA_VISIBLE_DEVICES"', **settings)
+    assert text == "a b=c /tmp here void\n"
+
+
+@engine_needed
+def test_a_stop_signal_of_ones_own_is_sent(bench: Bench) -> None:
+    script = "trap 'echo told; exit 5' USR1; echo begun; while true; do sleep 0.05; done"
+    name = bench.name()
+    command = ("/bin/sh", "-c", script)
+    bench.engine.create(ContainerRequest(name, bench.image, labels={}, command=command, stop_signal="SIGUSR1"))
+    bench.engine.start(name)
+    log = bench.engine.log(name)
+    next(log)
+    bench.engine.stop(name, grace_s=20)
+    assert b"".join(log) == b"told\n"
+    end = bench.engine.observe(name)
+    assert isinstance(end, Exited)
+    assert end.exit_code == 5
+
+
+# --- builds ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["buildkit", "classic"])
+def builder(request: pytest.FixtureRequest, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    if request.param == "classic":
+        monkeypatch.setattr(docker_engine_module, "_has_buildkit", lambda _: False)
+    return bench
+
+
+@engine_needed
+def test_a_built_image_carries_its_labels(builder: Bench, client: docker.APIClient) -> None:
+    tag, _ = builder.build(f"FROM {builder.base}", f"RUN echo {builder.prefix}")
+    assert client.inspect_image(tag)["Config"]["Labels"]["dopq.test"] == builder.prefix
+
+
+@engine_needed
+def test_a_build_that_was_broken_off_leaves_no_container(builder: Bench, client: docker.APIClient) -> None:
+    def left() -> list[object]:
+        return [c for c in client.containers(all=True) if marker in c["Command"]]
+
+    marker = f"mark-{builder.prefix}"
+    said, cancelled = list[bytes](), threading.Event()
+
+    def cancel_once_it_runs(text: bytes) -> None:
+        said.append(text)
+        if b"begun\n" in text:
+            cancelled.set()
+
+    step = f"RUN echo {marker} > /dev/null; echo begun; sleep 600"
+    with pytest.raises(BuildFailed, match="cancelled"):
+        builder.build(f"FROM {builder.base}", step, log=cancel_once_it_runs, cancelled=cancelled)
+    assert any(b"begun\n" in text for text in said)
+    wait_until(lambda: not left())
+
+
+@engine_needed
+def test_a_broken_tar_fails_the_build(builder: Bench) -> None:
+    context = io.BytesIO(dockerfile(f"FROM {builder.base}").read()[:600])
+    with pytest.raises(BuildFailed):
+        builder.engine.build(
+            context, tag=builder.tag(), labels={}, log=lambda _: None, cancelled=threading.Event(), timeout_s=LONG_S
+        )
+
+
+# --- an engine that is not there ---------------------------------------------------------------------------------------
+
+NAME = ContainerName("dopq-test-none")
+VERBS: dict[str, Callable[[ContainerEngine], object]] = {
+    "capacity": lambda e: e.capacity(),
+    "image": lambda e: e.image("busybox"),
+    "import_image": lambda e: e.import_image(io.BytesIO(b"x"), reference="a:1"),
+    "remove_image": lambda e: e.remove_image("a:1"),
+    "build": lambda e: e.build(
+        dockerfile("FROM a"), tag="a:1", labels={}, log=lambda _: None, cancelled=threading.Event(), timeout_s=5
+    ),
+    "create": lambda e: e.create(ContainerRequest(NAME, ImageId("a"), labels={})),
+    "start": lambda e: e.start(NAME),
+    "observe": lambda e: e.observe(NAME),
+    "wait": lambda e: e.wait(NAME, 1),
+    "log": lambda e: next(e.log(NAME)),
+    "use": lambda e: e.use(NAME),
+    "stop": lambda e: e.stop(NAME, 1),
+    "remove": lambda e: e.remove(NAME),
+    "containers": lambda e: e.containers({}),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_engine_that_is_not_there_is_unavailable_in_our_own_words(verb: str) -> None:
+    with pytest.raises(EngineUnavailable, match="there is no such socket") as unavailable:
+        VERBS[verb](DockerEngine(NOWHERE))
+    assert unavailable.value.hint
+
+
+def test_an_engine_that_breaks_off_is_unavailable(half_open_engine: str) -> None:
+    for verb, call in VERBS.items():
+        with pytest.raises(DopqError) as broken:
+            call(DockerEngine(half_open_engine))
+        assert isinstance(broken.value, EngineUnavailable), verb
+
+
+@pytest.fixture
+def half_open_engine(tmp_path: Path) -> Iterator[str]:
+    """A socket that takes every call, reads a little and hangs up."""
+    import socket
+
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "s"))
+    server.listen()
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(16)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"unix://{tmp_path / 's'}"
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join()
+
+
+# --- finding an engine -------------------------------------------------------------------------------------------------
+
+
+@engine_needed
+def test_docker_host_names_the_engine(engine_url: str) -> None:
+    assert find_engine({"DOCKER_HOST": engine_url}) == engine_url
+
+
+@engine_needed
+def test_a_rootless_engine_is_found(engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_engine_module, "STANDARD_SOCKET", NOWHERE)
+    (tmp_path / "docker.sock").symlink_to(engine_url.removeprefix("unix://"))
+    assert find_engine({"XDG_RUNTIME_DIR": str(tmp_path)}) == f"unix://{tmp_path}/docker.sock"
+
+
+def test_an_engine_that_does_not_answer_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_engine_module, "STANDARD_SOCKET", NOWHERE)
+    assert find_engine({}) is None
+    assert find_engine({"DOCKER_HOST": NOWHERE}) is None
