@@ -1,0 +1,253 @@
+"""DopqClient: the service's verbs as Python methods.
+
+    with DopqClient.connect("gpu1:9090", token) as dopq:
+        job = dopq.submit("my-training")
+        [job] = dopq.wait([job["id"]])
+        dopq.fetch(job["id"], "results")
+
+A job is meant by its number, by a name of which there is one, by `@` (my newest) or `@~N` (N before that). Every method
+raises errors of `dopq.errors` only: `NotLoggedIn`, `NotAllowed`, `NotFound`, `WrongState`, `ServiceUnreachable`, …
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, cast
+
+from dopq.errors import TryAgain
+from dopq.wire import Plain
+from dopq_client import settings
+from dopq_client.link import Link, PyroLink
+from dopq_client.results import write_result
+from dopq_client.shapes import FetchedFile, Hello, JobInfo, Myself, UserStatistics, has_ended
+from dopq_client.upload import bundle_of, send
+
+Reference = int | str
+Progress = Callable[[int, int], None]
+"""Is told how many bytes are through, and of how many."""
+
+POLL_S = 5.0
+"""How long the service may hold a question open until there is news; its own limit."""
+
+READ_BYTES = 256 * 1024
+"""What is read at a time; the service's own limit."""
+
+
+class WaitTimedOut(TryAgain):
+    """The jobs did not end in the time given. They go on."""
+
+    code = "wait_timed_out"
+
+
+class DopqClient:
+    """One service, as one user. Use it in a `with` block, from as many threads as you like."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @classmethod
+    def connect(cls, address: str | None = None, token: str | None = None) -> Self:
+        """A client of the service at `address` (`HOST:PORT`); by default what `dopq-client login` stored.
+
+        Nothing is sent before the first call. A `token` of None leaves you anonymous at that address.
+
+        Raises:
+            NotLoggedIn: no address is given and none is stored.
+            UserError: the address is malformed.
+        """
+        account = settings.Account(*settings.parse_address(address), token) if address else settings.load()
+        return cls(PyroLink(account.host, account.port, account.token))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._link.close()
+
+    # --- who ----------------------------------------------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """Who answers, and as whom they know you. Works without a token."""
+        return cast("Hello", self._link.call("hello"))
+
+    def whoami(self) -> Myself:
+        """Your name, role and share weight."""
+        return cast("Myself", self._link.call("whoami"))
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    def submit(self, bundle: str | Path, progress: Progress | None = None) -> JobInfo:
+        """Hand in a bundle (a zip or tar as it is, a folder as a zip of it) and return its job, which is `building`.
+
+        Raises:
+            UserError: there is no such bundle, it holds links, or it is larger than the service takes.
+        """
+        with bundle_of(Path(bundle)) as (file, name):
+            # The key makes every step safe to repeat, so a cut connection neither loses nor doubles the job.
+            return send(self._link, file, name, key=uuid.uuid4().hex, progress=progress)
+
+    def jobs(self) -> list[JobInfo]:
+        """Everybody's jobs that have not ended: those that run first, then the queue in its order."""
+        running = cast("list[JobInfo]", self._link.call("get_running_containers_info"))
+        return running + cast("list[JobInfo]", self._link.call("get_enqueued_containers_info"))
+
+    def job(self, reference: Reference) -> JobInfo:
+        """One job as it is now. Raises `NotFound`."""
+        return cast("JobInfo", self._link.call("get_job", str(reference)))
+
+    def history(self, *, mine: bool = False, limit: int = 100) -> list[JobInfo]:
+        """Ended jobs, the last to end first: at most `limit` (1 to 10,000)."""
+        return cast("list[JobInfo]", self._link.call("get_containers_history_info", limit, mine))
+
+    def cancel(self, reference: Reference) -> JobInfo:
+        """Cancel one of your jobs. One that runs is `stopping` first. Raises `NotFound`, `NotAllowed`, `WrongState`."""
+        return cast("JobInfo", self._link.call("cancel_job", str(reference)))
+
+    def wait(
+        self,
+        references: Iterable[Reference],
+        timeout_s: float | None = None,
+        *,
+        any_of: bool = False,
+        on_change: Callable[[JobInfo], None] | None = None,
+    ) -> list[JobInfo]:
+        """Wait until all of the jobs (`any_of`: one of them) have ended, and return all of them as they are then.
+
+        Args:
+            timeout_s: give up after so many seconds; None waits for as long as it takes.
+            on_change: is told of every job at first, and again whenever its state is another one.
+
+        Raises:
+            WaitTimedOut: the time ran out. The jobs go on.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        seq = self._newest(0, 0.0)  # before the first look, so that no change falls between the two
+        jobs = [self.job(reference) for reference in references]
+        told = dict[int, str]()
+        while True:
+            for job in jobs:
+                if on_change and told.get(job["id"]) != job["state"]:
+                    told[job["id"]] = job["state"]
+                    on_change(job)
+            ended = [has_ended(job) for job in jobs]
+            if all(ended) or (any_of and any(ended)):
+                return jobs
+            seq = self._next_change(seq, deadline, jobs)
+            jobs = [job if has_ended(job) else self.job(job["id"]) for job in jobs]
+
+    def _next_change(self, seq: int, deadline: float | None, jobs: list[JobInfo]) -> int:
+        """Block until something has changed on the node."""
+        while True:
+            left = POLL_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                waiting = ", ".join(str(job["id"]) for job in jobs if not has_ended(job))
+                raise WaitTimedOut(f"The time ran out; these jobs go on: {waiting}.", "Wait again, or longer.")
+            newest = self._newest(seq, min(left, POLL_S))
+            if newest != seq:  # smaller after a restart of the node: that is news too
+                return newest
+
+    def _newest(self, after_seq: int, wait_s: float) -> int:
+        return int(self._link.call("wait_for_change", after_seq, wait_s))
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def logs(self, reference: Reference, *, build: bool = False, follow: bool = False) -> Iterator[bytes]:
+        """A job's log (`build`: of its build) in pieces, as the job wrote it.
+
+        `follow`: goes on as the log grows, until no byte will ever follow.
+        """
+        job = str(self.job(reference)["id"])  # `@` may mean another job by the time of the next piece
+        offset = 0
+        while True:
+            answer = self._link.call("read_log", job, build, offset, READ_BYTES, POLL_S if follow else 0.0)
+            data: bytes = answer["data"]
+            if data:
+                yield data
+            offset += len(data)
+            if answer["complete"] or not (data or follow):
+                return
+
+    def last_lines(self, reference: Reference, count: int = 10, *, build: bool = False) -> list[str]:
+        """The last `count` lines of a job's log, as far as they lie in its last 16 KiB; none if it has no log."""
+        wanted = "build.log" if build else "job.log"
+        sizes = {result["path"]: int(result["size"]) for result in self._results(reference)}
+        if wanted not in sizes:
+            return []
+        offset = max(0, sizes[wanted] - 16 * 1024)
+        data: bytes = self._link.call("read_result", str(reference), wanted, offset, 16 * 1024)
+        return data.decode("utf-8", "replace").splitlines()[-count:]
+
+    def fetch(self, reference: Reference, into: str | Path, progress: Progress | None = None) -> list[FetchedFile]:
+        """Write a job's logs, outputs and report below `into`, replacing older copies; what was written.
+
+        Each file is whole or absent. Nothing is written outside `into`, whatever the service says.
+
+        Raises:
+            UserError: `into` cannot be written to, or the service named a file in an unsafe way (`UnsafePath`).
+            TryAgain: a file got shorter while it was read.
+        """
+        target, job = Path(into), str(self.job(reference)["id"])
+        listed = self._results(job)
+        total = sum(int(result["size"]) for result in listed)
+        done = 0
+        for result in listed:
+            path, size = str(result["path"]), int(result["size"])
+            read = self._reader(job, path, done, total, progress)
+            write_result(target, path, size, bool(result["executable"]), read)
+            done += size
+        report = str(self._link.call("get_report", job)).encode()
+        write_result(target, "report.txt", len(report), False, lambda offset: report[offset:])
+        files = [FetchedFile(path=str(result["path"]), size=int(result["size"])) for result in listed]
+        return [*files, FetchedFile(path="report.txt", size=len(report))]
+
+    def _reader(
+        self, job: str, path: str, before: int, total: int, progress: Progress | None
+    ) -> Callable[[int], bytes]:
+        def read(offset: int) -> bytes:
+            data: bytes = self._link.call("read_result", job, path, offset, READ_BYTES)
+            if progress:
+                progress(min(before + offset + len(data), total), total)
+            return data
+
+        return read
+
+    def _results(self, reference: Reference) -> list[Plain]:
+        return cast("list[Plain]", self._link.call("list_results", str(reference)))
+
+    # --- the node -----------------------------------------------------------------------------------------------------
+
+    def users(self) -> list[UserStatistics]:
+        """Usage, penalty and jobs of every user."""
+        return cast("list[UserStatistics]", self._link.call("get_dopq_user_statistics"))
+
+    def system(self) -> Plain:
+        """The node: machine, GPUs, engine, queue, lock, disk, warnings."""
+        return cast("Plain", self._link.call("get_dopq_system_status"))
+
+    # --- admins -------------------------------------------------------------------------------------------------------
+
+    def lock(self, reason: str = "", minutes: float = 60.0) -> Plain:
+        """Start nothing new for so many minutes; running jobs go on. The queue's status."""
+        return cast("Plain", self._link.call("dopq_system_lock", True, reason, minutes))
+
+    def unlock(self) -> Plain:
+        """Start jobs again. The queue's status."""
+        return cast("Plain", self._link.call("dopq_system_lock", False))
+
+    def clear_history(self) -> int:
+        """Clear the history; how many jobs it held."""
+        return int(self._link.call("clear_dopq_history"))
+
+    def shutdown_queue(self) -> Plain:
+        """Stop the service; containers go on and are found again at its next start. The queue's status before."""
+        return cast("Plain", self._link.call("shutdown_queue"))

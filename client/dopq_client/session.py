@@ -1,0 +1,81 @@
+"""What one run of the command has in its hands: the link to the service, and the screen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dopq.wire import SCHEMA_VERSION
+from dopq_client.link import Link, PyroLink
+from dopq_client.settings import Account, load
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from dopq_client.client import DopqClient
+
+
+def open_link(account: Account) -> Link:
+    """A real link to the account's service."""
+    return PyroLink(account.host, account.port, account.token)
+
+
+@dataclass
+class Session:
+    """One run of the command.
+
+    Attributes:
+        as_json: stdout belongs to JSON; everything for people goes to stderr.
+        debug: show tracebacks.
+        open: makes the link; tests hand in their own.
+    """
+
+    open: Callable[[Account], Link] = open_link
+    as_json: bool = False
+    debug: bool = False
+    _clients: list[DopqClient] = field(default_factory=list)
+
+    def client(self, account: Account | None = None) -> DopqClient:
+        """A client for the account in force, or for the given one."""
+        from dopq_client.client import DopqClient
+
+        client = DopqClient(self.open(account or load()))
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        """Hang up."""
+        for client in self._clients:
+            client.close()
+
+    # --- the screen ---------------------------------------------------------------------------------------------------
+
+    def answer(self, data: dict[str, object], view: Callable[[datetime], RenderableType]) -> None:
+        """What was asked for: `data` as JSON, or for people the `view` of it, both on stdout."""
+        if self.as_json:
+            self.json_out(data, indent=2)
+        else:
+            console().print(view(datetime.now(UTC).astimezone()), soft_wrap=False)
+
+    def say(self, text: str | RenderableType) -> None:
+        """Something for people besides the answer: on stdout, with --json on stderr."""
+        console(stderr=self.as_json).print(text, soft_wrap=isinstance(text, str))
+
+    def note(self, text: str | RenderableType) -> None:
+        """Something about the run itself, such as progress: on stderr always."""
+        console(stderr=True).print(text, soft_wrap=isinstance(text, str))
+
+    def json_out(self, data: dict[str, object], indent: int | None = None) -> None:
+        """One JSON object on stdout. ASCII only, so that it can do no harm on a terminal either."""
+        sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION} | data, indent=indent) + "\n")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that reads no markup, emoji codes or highlights out of what it prints. Honours NO_COLOR and pipes."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,95 @@
+"""What the service answers, as types: the contract of DESIGN.md 5.2 and docs/json.md.
+
+Times are ISO 8601 in UTC, sizes bytes, durations seconds; what is absent is None. A newer service may send more.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from dopq.job import FINAL
+
+
+class ReasonInfo(TypedDict):
+    """Why a job is where it is: a code for programs, a sentence for people."""
+
+    code: str
+    sentence: str
+
+
+class ProblemInfo(TypedDict):
+    """One thing that is wrong with a bundle: where, what, and what to write instead."""
+
+    where: str
+    what: str
+    instead: str
+
+
+class JobInfo(TypedDict):
+    """One job."""
+
+    id: int
+    name: str
+    user: str
+    state: str
+    kind: str
+    node: str
+    num_gpus: int | None
+    num_slots: int | None
+    gpus: list[str]
+    memory_bytes: int | None
+    submitted_at: str
+    queued_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    exit_code: int | None
+    reason: ReasonInfo | None
+    position: int | None
+    eta: dict[str, float] | None
+    penalty: float | None
+    gpu_seconds: float
+    image: str | None
+    group: str | None
+    problems: list[ProblemInfo]
+    bundle: str
+
+
+class UserStatistics(TypedDict):
+    """What a user has used (decayed GPU-seconds) and has in the queue; `jobs` counts them by state."""
+
+    user: str
+    role: str
+    weight: float
+    penalty: float
+    usage_gpu_seconds: float
+    gpus_held: int
+    jobs: dict[str, int]
+
+
+class Myself(TypedDict):
+    """The caller as the service knows them."""
+
+    user: str
+    role: str
+    weight: float
+
+
+class Hello(TypedDict):
+    """Who answers; `user` is None when the token is missing or wrong."""
+
+    service: str
+    version: str
+    schema_version: int
+    user: str | None
+
+
+class FetchedFile(TypedDict):
+    """A result that was written: its path below the target folder and its size in bytes."""
+
+    path: str
+    size: int
+
+
+def has_ended(job: JobInfo) -> bool:
+    """Whether the job is in a final state."""
+    return job["state"] in FINAL

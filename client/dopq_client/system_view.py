@@ -1,0 +1,82 @@
+"""The state of a node for people: whatever it tells, section by section.
+
+What a node can tell grows with its parts (GPUs, disks, peers), so this draws the shape of the data, not a fixed list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dopq.wire import Plain
+from dopq_client.clean import clean
+from dopq_client.words import NOTHING, local, parse_time, size, span
+
+
+def system_view(system: Plain, now: datetime) -> RenderableType:
+    """Every section of a node's status under its heading; lists of like things as tables."""
+    parts: list[RenderableType] = [_facts({key: value for key, value in system.items() if not _is_section(value)}, now)]
+    for key, value in system.items():
+        if _is_section(value):
+            parts += [Text(), Text(_label(key).upper(), "bold"), _section(value, now)]
+    return Group(*parts)
+
+
+def _is_section(value: object) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(row, Mapping) for row in value))
+
+
+def _section(value: object, now: datetime) -> RenderableType:
+    if isinstance(value, Mapping):
+        return _facts(value, now)
+    assert isinstance(value, list)
+    rows = [row for row in value if isinstance(row, Mapping)]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(_label(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(_value(column, row.get(column), now) for column in columns))
+    return table
+
+
+def _facts(values: Mapping[str, object], now: datetime) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for key, value in values.items():
+        facts.add_row(_label(key), _value(key, value, now))
+    return facts
+
+
+def _label(key: str) -> str:
+    """A key in words: its unit is shown with the value."""
+    for unit in ("_bytes", "_s", "_at"):
+        key = key.removesuffix(unit)
+    return clean(key).replace("_", " ")
+
+
+def _value(key: str, value: object, now: datetime) -> str:
+    match value:
+        case None | [] | {}:
+            return NOTHING
+        case list():
+            return ", ".join(_value(key, one, now) for one in value)
+        case Mapping():
+            return ", ".join(f"{_label(str(k))} {_value(str(k), one, now)}" for k, one in value.items())
+        case int() | float():
+            return _number(key, value)
+        case _:
+            return local(str(value), now) if parse_time(str(value)) else clean(value)
+
+
+def _number(key: str, value: float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if key.endswith("_bytes"):
+        return size(value)
+    return span(value) if key.endswith("_s") else f"{value:.10g}"

@@ -1,0 +1,109 @@
+"""Numbers, times and outcomes in words. Pure: the time is handed in, and its zone is the reader's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dopq.job import FINAL, StateName
+from dopq_client.clean import clean
+from dopq_client.shapes import JobInfo
+
+NOTHING = "-"
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time of the wire; None if there is none, or if it is none."""
+    try:
+        at = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return at if at and at.tzinfo else None
+
+
+def span(seconds: float) -> str:
+    """A duration in at most two units: `45 s`, `3 min`, `2 h 5 min`, `3 d`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if hours < 1:
+        return f"{minutes} min"
+    if hours < 10:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{hours} h" if days < 2 else f"{days} d"
+
+
+def ago(text: str | None, now: datetime) -> str:
+    """A time seen from `now`: `3 min ago`, `in 2 h`."""
+    at = parse_time(text)
+    if at is None:
+        return NOTHING
+    seconds = (now - at).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+
+
+def local(text: str | None, now: datetime) -> str:
+    """A time as the reader's clock has it, and seen from `now`."""
+    at = parse_time(text)
+    return f"{at.astimezone(now.tzinfo):%Y-%m-%d %H:%M:%S} ({ago(text, now)})" if at else NOTHING
+
+
+def size(count: float | None) -> str:
+    """Bytes in binary units: `512 B`, `1.5 GiB`."""
+    if count is None:
+        return NOTHING
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 1024 or unit == "TiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def since(job: JobInfo) -> str | None:
+    """When the job got into the state in which it is, as far as the wire tells."""
+    match job["state"]:
+        case StateName.BUILDING:
+            return job["submitted_at"]
+        case StateName.QUEUED | StateName.STARTING:
+            return job["queued_at"]
+        case state if state in FINAL:
+            return job["finished_at"]
+        case _:
+            return job["started_at"]
+
+
+def reason(job: JobInfo) -> str:
+    """Why the job is where it is; empty when there is nothing to say."""
+    return clean(job["reason"]["sentence"]) if job["reason"] else ""
+
+
+def outcome(job: JobInfo) -> str:
+    """One sentence on where a job stands."""
+    code = f" with exit code {job['exit_code']}" if job["exit_code"] else ""
+    why = f": {reason(job)}" if reason(job) else "."
+    return f"Job {job['id']} ({clean(job['name'])}) is {clean(job['state'])}{code}{why}"
+
+
+def next_steps(job: JobInfo) -> str:
+    """The commands that fit after a job was handed in."""
+    number = job["id"]
+    return (
+        f"  dopq-client status {number}    where it stands\n"
+        f"  dopq-client logs -f {number}   what it prints\n"
+        f"  dopq-client fetch {number}     its results"
+    )
+
+
+def advice(job: JobInfo) -> str:
+    """What to look at after a job ended badly."""
+    match job["state"]:
+        case StateName.BUILD_FAILED:
+            return (
+                f"See the whole build with `dopq-client logs --build {job['id']}`, change the bundle, submit it again."
+            )
+        case StateName.INVALID:
+            return "Change the bundle as told, then submit it again."
+        case _:
+            return f"See the whole log with `dopq-client logs {job['id']}`."
