@@ -274,9 +274,8 @@ def image_bootstrap(tag: str, packages: tuple[str, ...], config_file: Path) -> N
 
     settings, paths = load(config_file)
     paths.make()
-    made = bootstrap(
-        DockerEngine(engine_url(settings)), tag, paths.cache, lambda line: click.echo(line, err=True), packages
-    )
+    engine = DockerEngine(engine_url(settings))
+    made = bootstrap(engine, tag, paths.cache, lambda line: click.echo(line, err=True), packages)
     click.echo(f"{tag} is {made}")
 
 

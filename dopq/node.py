@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from dopq import __version__
 from dopq.boundary import Boundary
 from dopq.config import Paths, Settings, node_name
-from dopq.container_handler.bundle import Limits
+from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.controller import DopqController
@@ -239,9 +239,9 @@ def _provider_settings(
             gpus=int(has_gpus) if default_gpus < 0 else default_gpus, max_time_limit_s=settings.queue.max_time_limit_s
         ),
         limits=Limits(
-            max_bundle_bytes=intake.max_bundle_bytes,
-            max_unpacked_bytes=intake.max_unpacked_bytes,
-            max_entries=intake.max_entries,
+            bundle_bytes=intake.max_bundle_bytes,
+            unpacked_bytes=intake.max_unpacked_bytes,
+            entries=intake.max_entries,
         ),
         log_level=settings.node.log_level,
         log_json=settings.node.log_json,

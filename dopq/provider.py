@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import BinaryIO
 
-from dopq.container_handler.bundle import Limits, prepare
+from dopq.container_handler.archive import Limits
+from dopq.container_handler.bundle import prepare
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine

@@ -1,8 +1,8 @@
 """The runner: carries each started job from its lease to its end, one thread a job.
 
 Every step looks before it acts, so that the same walk begins a job, adopts one that a former life of the node left
-running, and finishes one that ended meanwhile. What the engine says counts, never memory; an engine that does not answer
-leaves everything open.
+running, and finishes one that ended meanwhile. What the engine says counts, never memory; an engine that does not
+answer leaves everything open.
 """
 
 from __future__ import annotations
