@@ -20,6 +20,7 @@ from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed
 from dopq.job import Building, Ended, Job, JobId
 from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
+from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
 from dopq.uploads import CHUNK_BYTES, Uploads
 from dopq.users import Role, User
@@ -62,12 +63,13 @@ def remote(access: Access) -> Callable[[Method], Method]:
 
 @dataclass(frozen=True, slots=True)
 class DopqController:
-    """The remote face of one node; `system` and `request_shutdown` are what it asks of the node itself."""
+    """The remote face of one node; `system`, `nodes` and `request_shutdown` are what it asks of the node itself."""
 
     platform: DataPlatform
     outbox: Outbox
     uploads: Uploads
     system: Callable[[], Plain]
+    nodes: Callable[[], Table]
     request_shutdown: Callable[[], None]
 
     # --- anybody ------------------------------------------------------------------------------------------------------
@@ -110,6 +112,11 @@ class DopqController:
     def get_dopq_user_statistics(self, caller: User) -> list[Plain]:  # noqa: ARG002 - fairness needs to be seen
         """Usage, penalty and jobs of every user."""
         return self.platform.get_user_statistics()
+
+    @remote(Access.USER)
+    def get_nodes(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see the neighbourhood
+        """The node table: every node that this one knows, itself included."""
+        return table_to_wire(self.nodes())
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 

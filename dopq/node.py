@@ -30,6 +30,7 @@ from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
 from dopq.outbox import Outbox
+from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
 from dopq.runner import Runner, RunnerSettings
@@ -134,8 +135,11 @@ class Node:
         provider = _provider_settings(settings, paths, engine_url, node_id, has_gpus=has_gpus)
         self._supervisor = Supervisor(self.platform, users, outbox, provider, clock)
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
-        controller = DopqController(self.platform, outbox, uploads, self.system, stopping.set)
+        controller = DopqController(self.platform, outbox, uploads, self.system, self.node_table, stopping.set)
         self.boundary = Boundary(controller, users, settings.remote)
+        self._record = NodeRecord(
+            _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.nameserver
+        )
 
     def start(self) -> None:
         """Start every part, in order, and tell where we are in `node.json`."""
@@ -177,11 +181,22 @@ class Node:
             "warnings": self._warnings(),
         }
 
+    def node_table(self) -> Table:
+        """Every node that is known: for now, this one."""
+        return {self._record.node_id: self._record}
+
     def _warnings(self) -> list[str]:
         survey = self._scheduler.survey
         provider = None if self._supervisor.pid else "The Provider is not running; it is being started again."
         troubles = (self._runner.trouble, self._publisher.trouble, provider, survey.reason if survey.gpus else None)
         return [trouble for trouble in troubles if trouble]
+
+
+def _next_incarnation(journal: Journal) -> int:
+    """One more at every start, so that others know this life's record from that of a former one."""
+    number = int(journal.noted("incarnation") or 0) + 1
+    journal.note("incarnation", str(number))
+    return number
 
 
 def _pid_file(paths: Paths) -> Path:
@@ -228,6 +243,7 @@ def _provider_settings(
         spool=paths.spool,
         jobs=paths.jobs,
         templates=(paths.root / build.templates) if build.templates else None,
+        python_base=build.python_base,
         engine_url=engine_url,
         node_id=node_id,
         settle_s=intake.settle_s,

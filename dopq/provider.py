@@ -48,6 +48,7 @@ class ProviderSettings:
     spool: Path
     jobs: Path
     templates: Path | None
+    python_base: str
     engine_url: str
     node_id: str
     settle_s: float
@@ -152,6 +153,7 @@ class Provider:
                 defaults=settings.defaults,
                 limits=settings.limits,
                 templates=settings.templates,
+                python_base=settings.python_base,
             )
             with Path(order.build_log).open("wb", buffering=0) as build_log:
                 image = self._build(order, prepared.context, build_log, cancelled)

@@ -1,4 +1,4 @@
-"""From a job to the arguments of its container: our own template, into which the checked spec fills a few fields. Pure."""
+"""From a job to the arguments of its container: our own template, into which the checked spec fills fields. Pure."""
 
 from __future__ import annotations
 
