@@ -203,9 +203,9 @@ class DockerEngine:
 
         The one call without a timeout: a job may be silent for days. An engine that ends closes the connection.
         """
-        client = self._client
         params = {"follow": 1, "stdout": 1, "stderr": 1}
         with self._translated(f"show the log of the container {name}"):
+            client = self._client
             # Not docker-py's logs(): it takes a broken connection for the end.
             url = client._url("/containers/{0}/logs", name)
             with closing(client._get(url, params=params, stream=True)) as response:

@@ -79,18 +79,20 @@ def observation(container: Mapping[str, Any]) -> Observation:
     """
     state = container["State"]
     made = instant(container["Created"]) or datetime.min.replace(tzinfo=UTC)
-    started = instant(state["StartedAt"])
+    began = instant(state["StartedAt"])
+    started = began or made
     match state["Status"]:
         case "created" if not state["Error"]:
             return Created()
         case "running" | "paused" | "restarting":
-            return Alive(started or made)
-        case "removing" if started is None:
+            return Alive(started)
+        case "removing" if began is None:
             return Absent()
     return Exited(
         exit_code=state["ExitCode"],
-        started_at=started or made,
-        finished_at=instant(state["FinishedAt"]) or started or made,
+        started_at=started,
+        # Docker takes the begin from its own clock later than the end of a very short process from the kernel's news.
+        finished_at=max(instant(state["FinishedAt"]) or started, started),
         out_of_memory=state["OOMKilled"],
         error=plain_words(state["Error"]),
     )

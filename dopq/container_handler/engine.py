@@ -80,7 +80,8 @@ class Exited:
 
     Attributes:
         exit_code: 128 + n where signal n ended it, as Docker reports it.
-        out_of_memory: the kernel killed a process of the container for want of memory.
+        out_of_memory: the kernel killed a process of the container for want of memory. Docker misses it now and then
+            when that process was the last one: an exit code of 137 that nobody asked for most likely means the same.
         error: the engine's own words where the process could not be started at all, else empty; both times are then
             when the container was made.
     """

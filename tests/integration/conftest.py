@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from private_engine import PrivateEngine
 from tests import fake_gpus
 
 BUSYBOX = Path("/bin/busybox")  # Debian and Ubuntu: package busybox-static
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # docker-py (7.2, unixconn.py) drops a Unix socket that it could not connect without closing it. Only a socket
+    # that never had a peer looks like this; one that we forgot to close would still be an error.
+    unconnected = r"unclosed <socket\.socket fd=\d+, family=1, type=1, proto=0>"
+    config.addinivalue_line("filterwarnings", f"ignore:{unconnected}:ResourceWarning")  # in each test
+    warnings.filterwarnings("ignore", unconnected, ResourceWarning)  # and after the last one
 
 
 @pytest.fixture(scope="session")

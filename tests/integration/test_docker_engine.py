@@ -166,7 +166,7 @@ def test_a_build_that_was_broken_off_leaves_no_container(builder: Bench, client:
 
 @engine_needed
 def test_a_broken_tar_fails_the_build(builder: Bench) -> None:
-    context = io.BytesIO(dockerfile(f"FROM {builder.base}").read()[:600])
+    context = io.BytesIO(dockerfile(f"FROM {builder.base}").read()[:500])
     with pytest.raises(BuildFailed):
         builder.engine.build(
             context, tag=builder.tag(), labels={}, log=lambda _: None, cancelled=threading.Event(), timeout_s=LONG_S

@@ -300,8 +300,8 @@ def test_a_process_that_a_signal_ends_exits_with_128_and_its_number(bench: Bench
 
 
 def test_running_out_of_memory_is_told(bench: Bench) -> None:
-    eater = "dd if=/dev/zero of=/dev/null bs=256M count=1", Program(exit_code=137, out_of_memory=True)
-    _, end = bench.ended(eater, memory_bytes=32 << 20)
+    script = "dd if=/dev/zero of=/dev/null bs=256M count=1; code=$?; sleep 0.2; exit $code"
+    _, end = bench.ended((script, Program(exit_code=137, out_of_memory=True)), memory_bytes=32 << 20)
     assert end.out_of_memory
     assert end.exit_code == 137
 

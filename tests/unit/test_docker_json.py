@@ -82,6 +82,7 @@ ENDED_AT = "2026-01-05T10:00:00Z"
         (inspected("running", StartedAt=BEGAN_AT), Alive(BEGAN)),
         (inspected("paused", StartedAt=BEGAN_AT), Alive(BEGAN)),
         (inspected("exited", StartedAt=BEGAN_AT, FinishedAt=ENDED_AT, ExitCode=3), Exited(3, BEGAN, ENDED)),
+        (inspected("exited", StartedAt=ENDED_AT, FinishedAt=BEGAN_AT), Exited(0, ENDED, ENDED)),
         (inspected("dead", StartedAt=BEGAN_AT, FinishedAt=ENDED_AT, ExitCode=137), Exited(137, BEGAN, ENDED)),
         (inspected("removing", StartedAt=BEGAN_AT, FinishedAt=ENDED_AT), Exited(0, BEGAN, ENDED)),
         (inspected("removing"), Absent()),
