@@ -1,0 +1,241 @@
+"""The spec: what a bundle's `container_config.json` or `job.toml` says, checked whole and turned into a `JobSpec`.
+
+Both spellings are the contract (DESIGN 5.4). Nothing is passed through: a value arrives in the `JobSpec` because a
+field here names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from dopq.container_handler.quantities import parse_time
+from dopq.container_handler.refusal import refusal, shown
+from dopq.container_handler.spec_fields import (
+    Cpus,
+    Environment,
+    Folder,
+    GpuCount,
+    Name,
+    Priority,
+    SignalName,
+    Size,
+    Time,
+    Words,
+    slug,
+)
+from dopq.container_handler.strict_json import read_json
+from dopq.job import JobSpec, Problem
+
+JSON_FILE = "container_config.json"
+TOML_FILE = "job.toml"
+SPEC_FILES = (JSON_FILE, TOML_FILE)
+
+_NOT_YET = frozenset({"retries", "after", "network", "template", "python", "ports", "notify"})
+_LONGEST_SPEC = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SpecDefaults:
+    """What the node adds to a spec, and how far a spec may go.
+
+    Attributes:
+        gpus: GPUs of a job that does not say.
+        max_time_limit_s: the longest time limit a job may ask for.
+    """
+
+    gpus: int
+    max_time_limit_s: int
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class RunParams(_Table):
+    """The allow-list of `run_params`: of all that docker-py's `run()` takes, what is the job's own business."""
+
+    command: Words | None = None
+    entrypoint: Words | None = None
+    environment: Environment | None = None
+    working_dir: Folder | None = None
+    shm_size: Size | None = None
+    stop_signal: SignalName | None = None
+
+
+class ContainerConfig(_Table):
+    """`container_config.json`."""
+
+    name: Name | None = None
+    executor_name: str | None = None
+    num_gpus: GpuCount | None = None
+    num_slots: int | None = None
+    required_memory: Size | None = None
+    build_flag: bool | None = None
+    run_params: RunParams | None = None
+
+    def to_spec(self, base: JobSpec) -> JobSpec:
+        """`base` with all that is said here."""
+        run = self.run_params or RunParams()
+        return _said(
+            base,
+            name=self.name,
+            gpus=self.num_gpus,
+            memory_bytes=self.required_memory,
+            shm_bytes=run.shm_size,
+            command=run.command,
+            entrypoint=run.entrypoint,
+            environment=run.environment,
+            working_dir=run.working_dir,
+            stop_signal=run.stop_signal,
+        )
+
+
+class JobToml(_Table):
+    """`job.toml`."""
+
+    name: Name | None = None
+    gpus: GpuCount | None = None
+    slots: int | None = None
+    memory: Size | None = None
+    shm_size: Size | None = None
+    cpus: Cpus | None = None
+    time_limit: Time | None = None
+    command: Words | None = None
+    env: Environment | None = None
+    priority: Priority | None = None
+
+    def to_spec(self, base: JobSpec) -> JobSpec:
+        """`base` with all that is said here."""
+        return _said(
+            base,
+            name=self.name,
+            gpus=self.gpus,
+            memory_bytes=self.memory,
+            shm_bytes=self.shm_size,
+            cpus=self.cpus,
+            time_limit_s=self.time_limit,
+            command=self.command,
+            environment=self.env,
+            priority=self.priority,
+        )
+
+
+def _said(base: JobSpec, **fields: Any) -> JobSpec:
+    return replace(base, **{key: value for key, value in fields.items() if value is not None})
+
+
+def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDefaults, user: str) -> JobSpec:
+    """The checked spec of a bundle.
+
+    Args:
+        files: content of those of `SPEC_FILES` that are there; none is fine and means all defaults.
+        default_name: where a spec gives no name, the job gets this one, slugged (usually the bundle's file name).
+        user: who handed the bundle in; an `executor_name` must say the same.
+
+    Raises:
+        BundleRejected: with every problem at once.
+    """
+    base = JobSpec(name=slug(default_name), gpus=defaults.gpus)
+    if len(files) > 1:
+        raise refusal([Problem("bundle", f"it has both {JSON_FILE} and {TOML_FILE}", "Keep one of them.")])
+    for file, content in files.items():
+        model: type[ContainerConfig | JobToml] = ContainerConfig if file == JSON_FILE else JobToml
+        table, problems = _table(file, content)
+        problems += _refused_for_now(file, table) + _beyond(file, table, user, defaults)
+        try:
+            base = model.model_validate(_honoured(file, table)).to_spec(base)
+        except ValidationError as error:
+            problems += [_problem(file, model, item) for item in error.errors(include_url=False)]
+        if problems:
+            raise refusal(problems)
+    return base
+
+
+def _table(file: str, content: bytes) -> tuple[dict[str, Any], list[Problem]]:
+    """The file's table as it stands, empty where it cannot be read, and what is wrong with its syntax."""
+    if len(content) > _LONGEST_SPEC:
+        return {}, [Problem(file, f"it has {len(content)} bytes", f"A spec has at most {_LONGEST_SPEC} bytes.")]
+    try:
+        text = content.decode("utf-8-sig")  # Windows editors put a byte order mark at the start
+    except UnicodeDecodeError as error:
+        return {}, [Problem(file, f"byte {error.start} is no UTF-8", "Save the file as UTF-8 text.")]
+    if file == JSON_FILE:
+        value, problems = read_json(text, file)
+        if isinstance(value, dict):
+            return value, problems
+        return {}, problems or [Problem(file, "it holds no table of settings", 'Write {"name": "my-job"}.')]
+    try:
+        return tomllib.loads(text), []
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        return {}, [Problem(file, f"this is no valid TOML ({shown(str(error))})", "Mend the syntax there.")]
+
+
+def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:
+    """Keys of the contract that this version cannot honour: refused, since to ignore them would be to lie."""
+    early = sorted(_NOT_YET & table.keys()) if file == TOML_FILE else []
+    problems = [Problem(f"{file}: {key}", "this version cannot honour it yet", "Leave it out.") for key in early]
+    slots_key = "num_slots" if file == JSON_FILE else "slots"
+    slots = table.get(slots_key)
+    if type(slots) is int and slots != 1:
+        what = f"{slots} slots were asked for; this version hands out whole GPUs only"
+        problems.append(Problem(f"{file}: {slots_key}", what, "Write 1, or leave it out."))
+    if file == JSON_FILE and table.get("build_flag") is False:
+        what = "this version cannot load ready-made images yet"
+        problems.append(Problem(f"{file}: build_flag", what, "Put a Dockerfile into the bundle and write true."))
+    return problems
+
+
+def _beyond(file: str, table: Mapping[str, Any], user: str, defaults: SpecDefaults) -> list[Problem]:
+    """What this user, or anybody on this node, may not ask for."""
+    problems = []
+    executor, limit = table.get("executor_name"), table.get("time_limit")
+    if file == JSON_FILE and isinstance(executor, str) and executor != user:
+        what = f"it says {shown(executor)}, but {shown(user)} handed the bundle in"
+        problems.append(Problem(f"{file}: executor_name", what, f'Write "{user}", or leave it out.'))
+    seconds = parse_time(limit) if file == TOML_FILE and isinstance(limit, str) else None
+    if seconds is not None and seconds > defaults.max_time_limit_s:
+        what = f"{shown(limit)} is more than the {defaults.max_time_limit_s} seconds that this node allows"
+        problems.append(Problem(f"{file}: time_limit", what, f'Write "{defaults.max_time_limit_s}s" or less.'))
+    return problems
+
+
+def _honoured(file: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if file == JSON_FILE or key not in _NOT_YET}
+
+
+def _problem(file: str, model: type[BaseModel], item: ErrorDetails) -> Problem:
+    where = f"{file}: {'.'.join(str(part) if str(part).isidentifier() else shown(part) for part in item['loc'])}"
+    if item["type"] == "extra_forbidden":
+        in_run_params = len(item["loc"]) > 1
+        return _unknown_key(where, str(item["loc"][-1]), RunParams if in_run_params else model)
+    if item["type"] == "spec":
+        return Problem(where, item["ctx"]["what"], item["ctx"]["instead"])
+    wanted = _WANTED.get(item["type"], "Write a value of the right kind.").format(**item.get("ctx", {}))
+    return Problem(where, f"{shown(item['input'])} does not fit", wanted)
+
+
+_WANTED = {
+    "int_type": "Write a whole number, without quotes and without a decimal point.",
+    "float_type": "Write a number, without quotes.",
+    "string_type": 'Write text in quotes, such as "my-job".',
+    "bool_type": "Write true or false, without quotes.",
+    "model_type": 'Write a table, such as {{"command": "python3 train.py"}}.',
+    "greater_than_equal": "Write {ge} or more.",
+    "less_than_equal": "Write {le} or less.",
+    "finite_number": "Write a finite number.",
+}
+
+
+def _unknown_key(where: str, key: str, model: type[BaseModel]) -> Problem:
+    known = sorted(model.model_fields)
+    what = "a job may not set this" if model is RunParams else "no such key"
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    instead = f'Did you mean "{near[0]}"? ' if near else "Leave it out. "
+    return Problem(where, what, f"{instead}Known here are: {', '.join(known)}.")
