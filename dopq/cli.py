@@ -74,7 +74,7 @@ def serve(config_file: Path) -> None:
     from dopq.utils import log
 
     settings, paths = config.load(config_file)
-    log.setup(settings.node.log_level, json_lines=settings.node.log_json)
+    log.setup(settings.node.log_level.upper(), json_lines=settings.node.log_json)
     node.serve(settings, paths)
 
 

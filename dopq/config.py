@@ -92,7 +92,7 @@ class QueueSettings(Section):
 class GpuSettings(Section):
     """Which GPUs this node hands out."""
 
-    devices: str | list[str] = "all"
+    devices: Annotated[str, Field(pattern=r"^(all|none|simulate:[0-9]{1,3})$")] | list[str] = "all"
     default_gpus: Annotated[int, Field(ge=-1)] = -1
 
 

@@ -47,7 +47,10 @@ from dopq.queue_model import Decision, Hold, Holding, Snapshot, Waiting
 from dopq.store import Event, Journal
 from dopq.users import Users
 from dopq.utils.clock import Clock
+from dopq.utils.log import logger
 from dopq.wire import Place, Plain, job_to_wire, time_to_wire
+
+log = logger(__name__)
 
 Listener = Callable[[Job], None]
 
@@ -446,6 +449,8 @@ class DataPlatform:
         if account is not None:
             self._accounts[new.user] = account
         self._keep(new)
+        arrow = f"{old.state.name}->{new.state.name}"
+        log.info("state_changed", job=new.id, user=new.user, arrow=arrow, actor=actor, cause=cause)
         return new
 
     def _account_after(self, old: Job, new: Job) -> Account | None:

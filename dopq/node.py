@@ -37,7 +37,7 @@ from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
-from dopq.system import engine_to_wire, gpus_to_wire, machine_to_wire
+from dopq.system import engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
 from dopq.uploads import Uploads
 from dopq.users import Users
 from dopq.utils import cpu
@@ -172,7 +172,7 @@ class Node:
             "pid": os.getpid(),
             "started_at": time_to_wire(self._started_at),
             "uptime_s": (self._clock.now() - self._started_at).total_seconds(),
-            "provider_pid": self._supervisor.pid,
+            "processes": processes_to_wire({"node": os.getpid(), "provider": self._supervisor.pid}),
             "share": str(self._paths.share),
             "nameserver": self.boundary.nameserver,
             "engine": engine_to_wire(self._runner.capacity),

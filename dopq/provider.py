@@ -192,7 +192,7 @@ def main(settings: ProviderSettings, pipe: Connection) -> None:
     """
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the node says when; a Ctrl-C goes to the whole terminal group
         signal.signal(ignored, signal.SIG_IGN)
-    logs.setup(settings.log_level, json_lines=settings.log_json)
+    logs.setup(settings.log_level.upper(), json_lines=settings.log_json)
     saying = threading.Lock()
 
     def say(message: FromProvider) -> None:

@@ -21,7 +21,7 @@ from dopq.utils.log import logger
 log = logger(__name__)
 
 SURVEY_S = 15.0
-"""How old the list of GPUs may be; also the longest that a forgotten doorbell can matter."""
+"""Seconds between two looks at the GPUs; also the longest that a forgotten doorbell can matter."""
 
 
 class Scheduler:
@@ -45,13 +45,15 @@ class Scheduler:
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        # A thread of its own: a driver that hangs must not hold up decisions.
+        self._watch = threading.Thread(target=self._watch_gpus, name="gpu-watch", daemon=True)
         self.survey: GpuSurvey = probe.survey()
-        self._surveyed_s = clock.monotonic()
 
     def start(self) -> None:
         """Begin to decide."""
         self._platform.subscribe(lambda _job: self._doorbell.set())
         self._thread.start()
+        self._watch.start()
 
     def stop(self, timeout_s: float) -> None:
         """Decide nothing more."""
@@ -69,10 +71,13 @@ class Scheduler:
                 next_s = SURVEY_S
             self._doorbell.wait(next_s)
 
+    def _watch_gpus(self) -> None:
+        while not self._stopping.wait(SURVEY_S):
+            self.survey = self._probe.survey()
+            self._doorbell.set()
+
     def _round(self) -> float:
         """One round of the loop; seconds after which the next is due even if nothing happens."""
-        if self._clock.monotonic() - self._surveyed_s >= SURVEY_S:
-            self.survey, self._surveyed_s = self._probe.survey(), self._clock.monotonic()
         self._stop_overdue()
         gpus = frozenset(GpuId(gpu.uuid) for gpu in self.survey.gpus)
         decisions = decide(self._platform.snapshot(gpus, self._max_running, stopped=None))

@@ -248,7 +248,7 @@ class Journal:
                 job.state.name,
                 end.isoformat() if end else None,
                 job.seq,
-                _JOB.dump_json(job),
+                _JOB.dump_json(job).decode(),
                 job.id,
             ),
         )

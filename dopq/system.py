@@ -1,12 +1,12 @@
-"""What is said of a machine: engine, cores, memory, disks and GPUs, as plain data. Pure."""
+"""What is said of a machine: engine, cores, memory, disks, processes and GPUs, as plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dopq.container_handler.engine import Capacity
 from dopq.job import GpuId, Job, gpus_held
-from dopq.utils.cpu import Host
+from dopq.utils.cpu import Host, process_memory
 from dopq.utils.gpu import GpuSurvey
 from dopq.wire import Plain
 
@@ -31,6 +31,14 @@ def machine_to_wire(host: Host) -> Plain:
             for disk in host.disks
         ],
     }
+
+
+def processes_to_wire(pids: Mapping[str, int | None]) -> list[Plain]:
+    """Our own processes and the memory that each takes; a pid of None is a process that does not live now."""
+    return [
+        {"name": name, "pid": pid, "rss_bytes": process_memory(pid).rss_bytes if pid else None}
+        for name, pid in pids.items()
+    ]
 
 
 def gpus_to_wire(survey: GpuSurvey, jobs: Iterable[Job]) -> list[Plain]:
