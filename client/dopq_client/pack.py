@@ -31,7 +31,7 @@ def pack(folder: Path, target: IO[bytes]) -> None:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as bundle:
             for path in _entries(folder):
                 if path.is_dir():
-                    bundle.mkdir(_entry(folder, path, 0o755 | stat.S_IFDIR))
+                    bundle.writestr(_entry(folder, path, 0o755 | stat.S_IFDIR), b"")
                 else:
                     _add_file(bundle, folder, path)
                     files += 1

@@ -5,7 +5,7 @@ What a node can tell grows with its parts (GPUs, disks, peers), so this draws th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from rich.console import Group, RenderableType
@@ -19,24 +19,29 @@ from dopq_client.words import NOTHING, local, parse_time, size, span
 
 def system_view(system: Plain, now: datetime) -> RenderableType:
     """Every section of a node's status under its heading; lists of like things as tables."""
-    parts: list[RenderableType] = [_facts({key: value for key, value in system.items() if not _is_section(value)}, now)]
-    for key, value in system.items():
-        if _is_section(value):
-            parts += [Text(), Text(_label(key).upper(), "bold"), _section(value, now)]
-    return Group(*parts)
+    return Group(*_section(system, now))
 
 
-def _is_section(value: object) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(row, Mapping) for row in value))
+def _section(values: Mapping[str, object], now: datetime) -> Iterator[RenderableType]:
+    """The plain facts first, then what is a section of its own."""
+    inner = {key: value for key, value in values.items() if value and (isinstance(value, Mapping) or _rows(value))}
+    yield _facts({key: value for key, value in values.items() if key not in inner}, now)
+    for key, value in inner.items():
+        yield Text()
+        yield Text(_label(key).upper(), "bold")
+        if isinstance(value, Mapping):
+            yield from _section(value, now)
+        else:
+            yield _table(_rows(value), now)
 
 
-def _section(value: object, now: datetime) -> RenderableType:
-    if isinstance(value, Mapping):
-        return _facts(value, now)
-    assert isinstance(value, list)
-    rows = [row for row in value if isinstance(row, Mapping)]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def _rows(value: object) -> list[Mapping[str, object]]:
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
+def _table(rows: list[Mapping[str, object]], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     for column in columns:
         table.add_column(_label(column), overflow="fold")
     for row in rows:
@@ -61,22 +66,22 @@ def _label(key: str) -> str:
 
 
 def _value(key: str, value: object, now: datetime) -> str:
+    if value in (None, [], {}):
+        return NOTHING
     match value:
-        case None | [] | {}:
-            return NOTHING
         case list():
             return ", ".join(_value(key, one, now) for one in value)
-        case Mapping():
-            return ", ".join(f"{_label(str(k))} {_value(str(k), one, now)}" for k, one in value.items())
         case int() | float():
             return _number(key, value)
         case _:
             return local(str(value), now) if parse_time(str(value)) else clean(value)
 
 
-def _number(key: str, value: float) -> str:
+def _number(key: str, value: int | float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key.endswith("_bytes"):
         return size(value)
-    return span(value) if key.endswith("_s") else f"{value:.10g}"
+    if key.endswith("_s"):
+        return span(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

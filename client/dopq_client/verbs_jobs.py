@@ -48,9 +48,7 @@ def submit(context: click.Context, bundles: tuple[Path, ...]) -> None:
 @click.pass_context
 def status(context: click.Context, jobs: tuple[str, ...]) -> None:
     """Show what runs and waits, or all about the given jobs."""
-    from rich.console import Group
-
-    from dopq_client.views import job_card, jobs_table
+    from dopq_client.views import job_cards, jobs_table
 
     session: Session = context.obj
     client = session.client()
@@ -61,7 +59,7 @@ def status(context: click.Context, jobs: tuple[str, ...]) -> None:
     asked, errors, code = each(session, jobs, client.job)
     if asked or session.as_json:
         data: dict[str, object] = {"jobs": asked, "errors": errors}
-        session.answer(data, lambda now: Group(*(job_card(job, now) for job in asked)))
+        session.answer(data, lambda now: job_cards(asked, now))
     context.exit(code)
 
 

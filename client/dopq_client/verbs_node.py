@@ -55,7 +55,9 @@ def unlock(session: Session) -> None:
 @click.pass_obj
 def clear_history(session: Session) -> None:
     """Take all ended jobs out of the history."""
-    session.say(f"{session.client().clear_history()} jobs were taken out of the history.")
+    from dopq_client.words import counted
+
+    session.say(f"The history is clear: it held {counted(session.client().clear_history(), 'job')}.")
 
 
 @click.command("shutdown_queue")

@@ -66,7 +66,7 @@ def logs(context: click.Context, job: str, follow: bool, build: bool) -> None:
 def fetch(session: Session, job: str, output: Path | None) -> None:
     """Copy a job's logs, outputs and report into a folder."""
     from dopq_client.progress import bar
-    from dopq_client.words import size
+    from dopq_client.words import counted, size
 
     client = session.client()
     meant = client.job(job)
@@ -76,7 +76,7 @@ def fetch(session: Session, job: str, output: Path | None) -> None:
     if session.as_json:
         session.json_out({"job": meant, "folder": str(folder.resolve()), "files": files}, indent=2)
     total = size(sum(file["size"] for file in files))
-    session.say(f"{len(files)} files ({total}) of job {meant['id']} are in {clean(folder)}.")
+    session.say(f"{counted(len(files), 'file')} ({total}) of job {meant['id']} are in {clean(folder)}.")
 
 
 def folder_name(job: JobInfo) -> str:
@@ -86,7 +86,7 @@ def folder_name(job: JobInfo) -> str:
 
 def _print(pieces: Iterable[bytes]) -> None:
     """Bytes as they are into a pipe or file; on a terminal only what shows itself."""
-    stdout = click.get_binary_stream("stdout")
+    stdout = sys.stdout.buffer
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     for piece in pieces:
         if sys.stdout.isatty():

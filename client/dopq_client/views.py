@@ -43,9 +43,9 @@ def jobs_table(jobs: Sequence[JobInfo], now: datetime, nothing: str = "No jobs w
         "STATE": {"no_wrap": True, "min_width": 9},
         "GPUS": {"justify": "right", "no_wrap": True},
         "SINCE": {"no_wrap": True, "min_width": 10},
-        "WHY": {"no_wrap": True, "ratio": 1},
+        "WHY": {},
     }.items():
-        table.add_column(heading, overflow="ellipsis", **options)  # type: ignore[arg-type] # each is what rich takes
+        table.add_column(heading, overflow="ellipsis", **options)  # type: ignore[arg-type] # each is as rich names it
     for job in jobs:
         gpus = NOTHING if job["num_gpus"] is None else str(job["num_gpus"])
         table.add_row(
@@ -55,12 +55,19 @@ def jobs_table(jobs: Sequence[JobInfo], now: datetime, nothing: str = "No jobs w
             state_text(job["state"]),
             gpus,
             ago(since(job), now),
-            _why(job),
+            # The only column that may shrink, so that the others stay whole; still one line a job.
+            Text(_why(job), no_wrap=True, overflow="ellipsis"),
         )
     return table
 
 
-def job_card(job: JobInfo, now: datetime) -> RenderableType:
+def job_cards(jobs: Sequence[JobInfo], now: datetime) -> RenderableType:
+    """Each job's card, with a line between two."""
+    cards = [part for job in jobs for part in (Text(), _job_card(job, now))]
+    return Group(*cards[1:])
+
+
+def _job_card(job: JobInfo, now: datetime) -> RenderableType:
     """All that is worth knowing of one job."""
     held = ", ".join(clean(gpu) for gpu in job["gpus"])
     rows: list[tuple[str, str | Text]] = [
@@ -82,7 +89,7 @@ def job_card(job: JobInfo, now: datetime) -> RenderableType:
     ]
     card = _facts([(label, value) for label, value in rows if value and value != NOTHING])
     problems = job.get("problems")
-    return Group(card, problems_table(problems)) if problems else card
+    return Group(card, Text(), problems_table(problems)) if problems else card
 
 
 def problems_table(problems: Sequence[Mapping[str, object]]) -> RenderableType:

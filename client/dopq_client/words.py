@@ -33,6 +33,11 @@ def span(seconds: float) -> str:
     return f"{hours} h" if days < 2 else f"{days} d"
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things: `1 file`, `2 files`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def ago(text: str | None, now: datetime) -> str:
     """A time seen from `now`: `3 min ago`, `in 2 h`."""
     at = parse_time(text)

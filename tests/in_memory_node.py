@@ -1,0 +1,179 @@
+"""A node without network, engine or processes: the real controller, journal, queue and outbox behind a link.
+
+What crosses the link goes through msgpack both ways and through the controller's own annotations, as at the boundary,
+so that the client meets real data and real refusals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgpack
+from pydantic import ConfigDict, validate_call
+
+from dopq.config import QueueSettings
+from dopq.controller import Access, DopqController
+from dopq.data_platform import DataPlatform
+from dopq.errors import DopqError, NotAllowed, NotLoggedIn
+from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, StateName, UserName
+from dopq.outbox import Outbox
+from dopq.store import Database, Journal
+from dopq.uploads import Uploads
+from dopq.users import Role, User, Users
+from dopq.wire import Plain, error_from_wire, error_to_wire, time_to_wire
+from tests.fakes import FakeClock
+
+
+class InMemoryNode:
+    """A node with the users `anna`, `bert` and the admin `olga`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self._database = Database(folder / "journal.sqlite")
+        self.users = Users(self._database)
+        self.tokens = {
+            name: self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+            for name, role in {"anna": Role.USER, "bert": Role.USER, "olga": Role.ADMIN}.items()
+        }
+        self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
+        self.outbox = Outbox(folder / "outbox")
+        self.stopped = False
+        self._drops = count()
+        (folder / "uploads").mkdir()
+        (folder / "spool").mkdir()
+        self.spool = folder / "spool"
+        self.controller = DopqController(
+            platform=self.platform,
+            outbox=self.outbox,
+            uploads=Uploads(folder / "uploads", self.spool, 10 * 2**20),
+            system=self._system,
+            nodes=dict,
+            request_shutdown=self._stop,
+        )
+
+    def link(self, token: str | None) -> MemoryLink:
+        """A link as the client opens it."""
+        return MemoryLink(self, token)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._database.close()
+
+    # --- what else happens on a node ----------------------------------------------------------------------------------
+
+    def building(self, user: str = "anna", bundle: str = "iris.zip") -> Job:
+        """A job whose bundle was just taken."""
+        return self.platform.accept(UserName(user), bundle, f"drop-{next(self._drops)}", bundle.removesuffix(".zip"))
+
+    def queued(self, user: str = "anna", name: str = "iris", gpus: int = 0) -> Job:
+        """A job that waits for its turn."""
+        spec = JobSpec(name=name, gpus=gpus)
+        return self.platform.enqueue(
+            self.building(user, f"{name}.zip").id, spec, ImageId("sha256:1234"), has_input=False
+        )
+
+    def running(self, user: str = "anna", name: str = "iris", gpus: frozenset[GpuId] = frozenset()) -> Job:
+        """A job whose process runs."""
+        job = self.queued(user, name, gpus=len(gpus))
+        self.platform.begin(job.id, gpus)
+        return self.platform.mark_running(job.id, self.clock.now())
+
+    def ended(self, outcome: Outcome = StateName.SUCCEEDED, exit_code: int | None = 0, **running: Any) -> Job:
+        """A job that ran and ended."""
+        return self.end(self.running(**running), outcome, exit_code)
+
+    def end(self, job: Job, outcome: Outcome = StateName.SUCCEEDED, exit_code: int | None = 0) -> Job:
+        """The end of a job that runs."""
+        if outcome is StateName.CANCELLED:
+            self.platform.cancel(job.id, by=job.user)
+        sentence = {0: "It did what it should."}.get(exit_code or 0, f"It ended with exit code {exit_code}.")
+        return self.platform.finish(
+            job.id,
+            outcome,
+            Reason("exited", sentence),
+            at=self.clock.now(),
+            exit_code=exit_code,
+            started_at=self.clock.now(),
+        )
+
+    def refused(self, problems: tuple[Problem, ...]) -> Job:
+        """A job whose bundle was no good."""
+        reason = Reason("bundle_rejected", f"The bundle has {len(problems)} problems.")
+        return self.platform.reject(self.building().id, StateName.INVALID, reason, problems)
+
+    def leaves(self, job: Job, path: str, data: bytes, *, executable: bool = False) -> None:
+        """A result of a job."""
+        file = self.outbox.folder(job) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as sink:
+            sink.write(data)
+        file.chmod(0o755 if executable else 0o644)
+
+    def _system(self) -> Plain:
+        return {
+            "node": "node1",
+            "version": "2.0.0",
+            "started_at": time_to_wire(self.clock.now() - timedelta(hours=3)),
+            "uptime_s": 10800.0,
+            "engine": {"version": "20.10", "cpus": 8, "memory_bytes": 33 * 2**30},
+            "machine": {
+                "load_1m": 0.25,
+                "memory_total_bytes": None,
+                "disks": [{"folder": "/srv/dopq", "total_bytes": 2**40, "free_bytes": 2**39}],
+            },
+            "gpus": [
+                {"uuid": "GPU-1", "model": "A100", "memory_used_bytes": 2**30, "utilisation_percent": 12, "job": None},
+                {"uuid": "GPU-2", "model": "A100", "memory_used_bytes": None, "utilisation_percent": None, "job": 7},
+            ],
+            "warnings": ["The disk is nearly full."],
+        }
+
+    def _stop(self) -> None:
+        self.stopped = True
+
+
+@dataclass
+class MemoryLink:
+    """`dopq_client.link.Link` to an `InMemoryNode`.
+
+    Attributes:
+        answers: replaces the node's answer to a method: what a hostile or broken service could say.
+        calls: the methods that were called.
+    """
+
+    node: InMemoryNode
+    token: str | None
+    answers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def call(self, method: str, *arguments: object) -> Any:
+        self.calls.append(method)
+        arguments = tuple(_over_the_wire(list(arguments)))
+        try:
+            if method in self.answers:
+                return _over_the_wire(self.answers[method](*arguments))
+            return _over_the_wire(self._guarded(method)(*arguments))
+        except DopqError as error:
+            raise error_from_wire(_over_the_wire(error_to_wire(error))) from None
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def _guarded(self, name: str) -> Callable[..., Any]:
+        method = getattr(self.node.controller, name)
+        caller: User | None = self.node.users.by_token(self.token) if self.token else None
+        if method.remote_access is not Access.ANYBODY and caller is None:
+            raise NotLoggedIn("This call needs a valid token.")
+        if method.remote_access is Access.ADMIN and caller and caller.role is not Role.ADMIN:
+            raise NotAllowed("This is for admins only.", "Ask your admin.")
+        checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(method)
+        return lambda *arguments: checked(caller, *arguments)
+
+
+def _over_the_wire(data: Any) -> Any:
+    return msgpack.unpackb(msgpack.packb(data), raw=False)

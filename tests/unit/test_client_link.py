@@ -1,0 +1,168 @@
+"""The link to a node over real sockets: a real boundary in this process, and things that are none."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from Pyro5.nameserver import NameServerDaemon
+
+from dopq.boundary import Boundary
+from dopq.config import RemoteSettings
+from dopq.errors import NotFound, NotLoggedIn, OperatorError, ServiceUnreachable, UserError
+from dopq_client import link as link_module
+from dopq_client.client import DopqClient
+from dopq_client.link import PyroLink, may_repeat
+from tests.in_memory_node import InMemoryNode
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[InMemoryNode]:
+    node = InMemoryNode(tmp_path)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def port(node: InMemoryNode) -> Iterator[int]:
+    """The port of the nameserver that leads to the node."""
+    boundary = Boundary(node.controller, node.users, RemoteSettings(nameserver_port=0))
+    boundary.start()
+    yield int(boundary.nameserver.rpartition(":")[2])
+    boundary.stop(5.0)
+
+
+@contextmanager
+def linked(port: int, token: str | None) -> Iterator[PyroLink]:
+    link = PyroLink("127.0.0.1", port, token)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def test_a_node_answers_over_the_wire(node: InMemoryNode, port: int, tmp_path: Path) -> None:
+    job = node.ended()
+    node.leaves(job, "output/weights", bytes(300_000))
+    with DopqClient.connect(f"127.0.0.1:{port}", node.tokens["anna"]) as client:
+        assert client.hello()["user"] == "anna"
+        assert client.job("@")["state"] == "succeeded"
+        client.fetch(job.id, tmp_path / "here")
+    assert (tmp_path / "here/output/weights").read_bytes() == bytes(300_000)
+
+
+def test_errors_keep_class_code_sentence_and_hint(node: InMemoryNode, port: int) -> None:
+    with linked(port, node.tokens["anna"]) as link:
+        with pytest.raises(NotFound, match="no job 99") as caught:
+            link.call("get_job", "99")
+        assert caught.value.hint
+        with pytest.raises(UserError, match="called wrongly"):
+            link.call("get_job", "")
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_a_stranger_hears_no_more_than_hello(port: int, token: str | None) -> None:
+    with linked(port, token) as link:
+        assert link.call("hello")["user"] is None
+        with pytest.raises(NotLoggedIn):
+            link.call("get_job", "1")
+
+
+def test_a_call_that_the_service_does_not_know_tells_of_versions(port: int) -> None:
+    with linked(port, None) as link, pytest.raises(OperatorError, match="different versions"):
+        link.call("get_rich_quick")
+
+
+def test_every_thread_may_use_the_same_link(node: InMemoryNode, port: int) -> None:
+    names: list[str | None] = []
+    with linked(port, node.tokens["anna"]) as link:
+
+        def ask() -> None:
+            names.append(link.call("hello")["user"])
+            link.close()
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        ask()
+    assert names == ["anna"] * 5
+
+
+def test_on_a_cut_connection_a_read_is_repeated_and_a_change_is_not(node: InMemoryNode, port: int) -> None:
+    job = node.running()
+    with linked(port, node.tokens["anna"]) as link:
+        assert link.call("get_job", str(job.id))["state"] == "running"
+        cut(link)
+        assert link.call("get_job", str(job.id))["state"] == "running"
+        cut(link)
+        with pytest.raises(ServiceUnreachable):
+            link.call("cancel_job", str(job.id))
+        assert link.call("get_job", str(job.id))["state"] == "running"
+
+
+def cut(link: PyroLink) -> None:
+    """Cut the connection under the link."""
+    link._mine.proxy._pyroConnection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def test_nobody_there_is_told_at_once_with_host_and_port() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(ServiceUnreachable, match=rf"127\.0\.0\.1:{port} cannot be reached") as caught:
+        PyroLink("127.0.0.1", port, None).call("hello")
+    assert time.monotonic() - began < 5
+    assert "dopq serve" in caught.value.hint
+
+
+def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "CONNECT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ServiceUnreachable):
+        PyroLink("127.0.0.1", silent.getsockname()[1], None).call("hello")
+
+
+def test_something_else_on_that_port_is_no_service() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak_http() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 100)
+
+        thread = threading.Thread(target=speak_http)
+        thread.start()
+        with pytest.raises(ServiceUnreachable):
+            PyroLink("127.0.0.1", server.getsockname()[1], None).call("hello")
+        thread.join(10)
+
+
+def test_a_nameserver_without_a_node_is_told_apart() -> None:
+    daemon = NameServerDaemon("127.0.0.1", 0)
+    thread = threading.Thread(target=daemon.requestLoop)
+    thread.start()
+    try:
+        port = int(daemon.locationStr.rpartition(":")[2])
+        with pytest.raises(ServiceUnreachable, match="knows of no DoPQ node"):
+            PyroLink("127.0.0.1", port, None).call("hello")
+    finally:
+        daemon.shutdown()
+        thread.join(10)
+
+
+@pytest.mark.parametrize("method", ["get_job", "list_results", "read_log", "wait_for_change", "submit", "send_chunk"])
+def test_what_reads_or_carries_a_key_may_be_repeated(method: str) -> None:
+    assert may_repeat(method)
+
+
+@pytest.mark.parametrize("method", ["cancel_job", "dopq_system_lock", "clear_dopq_history", "shutdown_queue"])
+def test_what_changes_something_may_not(method: str) -> None:
+    assert not may_repeat(method)
