@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from dopq.container_handler import docker_connection
 from dopq.container_handler import docker_engine as docker_engine_module
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.engine import ContainerEngine, ContainerName, ContainerRequest, Exited
@@ -210,11 +212,20 @@ def test_an_engine_that_breaks_off_is_unavailable(half_open_engine: str) -> None
         assert isinstance(broken.value, EngineUnavailable), verb
 
 
+def test_an_engine_that_never_answers_is_unavailable_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_connection, "CALL_TIMEOUT_S", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        with pytest.raises(EngineUnavailable, match="no answer in time"):
+            DockerEngine(f"unix://{tmp_path / 's'}").capacity()
+
+
 @pytest.fixture
 def half_open_engine(tmp_path: Path) -> Iterator[str]:
     """A socket that takes every call, reads a little and hangs up."""
-    import socket
-
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(tmp_path / "s"))
     server.listen()
