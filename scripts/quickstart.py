@@ -58,7 +58,7 @@ class Told:
         now = time.time()
         self.seconds[name] = round(now - self._phase_began, 2)
         self._phase_began = now
-        self.line(f"{self.seconds[name]:6.1f} s  {name:<12} {outcome}")
+        self.line(f"{self.seconds[name]:6.1f} s  {name.replace('_', ' '):<12} {outcome}")
 
     def line(self, text: str) -> None:
         """Say one line."""
@@ -108,7 +108,7 @@ def run(told: Told, *, keep: bool) -> dict[str, Any]:
         summary = _job(told, Path(user["inbox"]))
         if keep:
             _say_how_to_go_on(told, user)
-    told.phase("take down", "still running" if keep else "the node has stopped; images and results stay")
+    told.phase("take_down", "still running" if keep else "the node has stopped; images and results stay")
     return {**summary, "seconds": {**told.seconds, "total": round(time.time() - told.began, 2)}}
 
 
@@ -131,14 +131,14 @@ def _base_image(told: Told, engine: DockerEngine) -> None:
     """See to it that the image which the example starts from can be had."""
     reference = _from_line(EXAMPLE / "Dockerfile")
     if engine.image(reference):
-        told.phase("base image", f"{reference} is there")
+        told.phase("base_image", f"{reference} is there")
     elif _registry_has(engine, reference):
-        told.phase("base image", f"{reference} comes from its registry")
+        told.phase("base_image", f"{reference} comes from its registry")
     else:
         told.aside(f"no registry hands out {reference}: making it from this machine's package mirror (a minute)")
         install(BASE_IMAGE)
         bootstrap(engine, reference, STATE / "cache", told.aside)
-        told.phase("base image", f"{reference} made here")
+        told.phase("base_image", f"{reference} made here")
 
 
 def _from_line(dockerfile: Path) -> str:

@@ -44,13 +44,14 @@ class WatchedJob:
         deadline, state = time.monotonic() + LIMIT_S, ""
         while time.monotonic() < deadline:
             status = self._status()
-            if status is not None and status["state"] != state:
+            if status is not None and status["state"] in FINAL:
                 self._tell_logs()
+                self._tell(f"[{status['id']}] {status['state']}")
+                return status
+            if status is not None and status["state"] != state:
                 state = status["state"]
                 self._tell(f"[{status['id']}] {state}")
             self._tell_logs()
-            if status is not None and state in FINAL:
-                return status
             time.sleep(LOOK_EVERY_S)
         raise TimeoutError(f"the job is still {state or 'unseen'} after {LIMIT_S:.0f} s")
 
@@ -68,7 +69,7 @@ class WatchedJob:
 
     def _status(self) -> dict[str, Any] | None:
         try:
-            status: dict[str, Any] = json.loads((self.folder / "status.json").read_text())
+            status: dict[str, Any] = json.loads((self.folder / "status.json").read_text())["job"]
         except (FileNotFoundError, ValueError):  # ValueError also from `max`: no folder yet
             return None
         return status
