@@ -1,0 +1,147 @@
+"""What a node has been told it keeps, whatever kills it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+
+from dopq.container_handler.docker_engine import DockerEngine
+from dopq.container_handler.engine import Exited
+from dopq_client.client import DopqClient
+from tests.acceptance.conftest import MakeBundle, node_id
+from tests.node_process import MakeNode, NodeProcess
+from tests.waiting import wait_until
+
+COUNTS_SLOWLY = (
+    "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; echo run >> /output/runs; exit 4"
+)
+ALL_LINES = "".join(f"line {n}\n" for n in range(1, 41)).encode()
+
+
+def test_a_running_job_is_adopted_after_kill_9(node: NodeProcess, alice: DopqClient, bundle: MakeBundle) -> None:
+    job = alice.submit(bundle("count.zip", COUNTS_SLOWLY))
+    log = node.share / "outbox" / "alice" / f"{job['id']}-count" / "job.log"
+    wait_until(lambda: log.exists() and b"line 5\n" in log.read_bytes(), 30.0)
+    node.kill()
+    assert b"line 40" not in log.read_bytes()
+    node.start()
+    [ended] = alice.wait([job["id"]], timeout_s=60)
+    assert (ended["state"], ended["exit_code"]) == ("failed", 4)
+    assert log.read_bytes() == ALL_LINES
+    assert (log.parent / "output" / "runs").read_text() == "run\n"
+    assert _starts(node) == 1
+
+
+def test_a_job_that_ended_while_nobody_looked_is_collected(
+    node: NodeProcess, alice: DopqClient, bundle: MakeBundle, docker_engine: DockerEngine
+) -> None:
+    job = alice.submit(bundle("short.zip", "echo begun; sleep 1; echo over; exit 5"))
+    log = node.share / "outbox" / "alice" / f"{job['id']}-short" / "job.log"
+    wait_until(lambda: log.exists() and log.read_bytes() == b"begun\n", 30.0)
+    node.kill()
+    [container] = docker_engine.containers({"dopq.node": node_id(node)})
+    wait_until(lambda: isinstance(docker_engine.observe(container), Exited), 10.0)
+    node.start()
+    [ended] = alice.wait([job["id"]], timeout_s=30)
+    assert (ended["state"], ended["exit_code"]) == ("failed", 5)
+    assert log.read_bytes() == b"begun\nover\n"
+
+
+def test_sigterm_leaves_jobs_running_and_they_are_found_again(
+    node: NodeProcess, alice: DopqClient, bundle: MakeBundle
+) -> None:
+    job = alice.submit(bundle("count.zip", COUNTS_SLOWLY))
+    wait_until(lambda: alice.job(job["id"])["state"] == "running", 30.0)
+    assert node.stop() == 0
+    node.start()
+    [ended] = alice.wait([job["id"]], timeout_s=60)
+    assert (ended["state"], ended["exit_code"]) == ("failed", 4)
+    assert b"".join(alice.logs(job["id"])) == ALL_LINES
+
+
+def test_a_queue_survives_kill_9(node: NodeProcess, alice: DopqClient, bundle: MakeBundle) -> None:
+    with node.add_user("boss", role="admin") as admin:
+        admin.lock("so that they stay queued", minutes=5)
+        jobs = [alice.submit(bundle(f"q{n}.zip", f"echo {n}")) for n in range(5)]
+        wait_until(lambda: all(alice.job(job["id"])["state"] == "queued" for job in jobs), 60.0)
+        node.kill()
+        node.start()
+        assert [alice.job(job["id"])["state"] for job in jobs] == ["queued"] * 5
+        admin.unlock()
+    ended = alice.wait([job["id"] for job in jobs], timeout_s=60)
+    assert [job["state"] for job in ended] == ["succeeded"] * 5
+    assert _starts(node) == 5
+
+
+def test_a_killed_provider_is_replaced_and_takes_every_bundle_once(
+    node: NodeProcess, alice: DopqClient, bundle: MakeBundle
+) -> None:
+    for n in range(6):
+        node.drop("alice", bundle(f"p{n}.zip", f"echo {n}"))
+        provider = _provider(node)
+        os.kill(provider, signal.SIGKILL)
+        wait_until(lambda dead=provider: _provider(node) not in {0, dead}, 30.0)
+    for n in range(6):
+        node.wait_for("alice", f"p{n}.zip", "succeeded")
+    assert len(alice.history()) == 6
+
+
+def test_the_providers_process_ends_with_its_node(node: NodeProcess, alice: DopqClient) -> None:
+    wait_until(lambda: _provider(node) != 0, 10.0)
+    provider = psutil.Process(_provider(node))
+    node.kill()
+    wait_until(lambda: not provider.is_running() or provider.status() == psutil.STATUS_ZOMBIE, 10.0)
+
+
+def test_a_second_node_on_the_same_state_refuses_and_names_the_first(node: NodeProcess) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "dopq", "serve", "--config", str(node.config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert node.process is not None
+    assert str(node.process.pid) in second.stderr
+    assert node.process.poll() is None
+
+
+def test_gpus_are_given_by_uuid_and_one_at_a_time(make_node: MakeNode, bundle: MakeBundle) -> None:
+    node = make_node("gpu.devices=simulate:2")
+    node.start()
+    with node.add_user("alice") as alice:
+        jobs = [
+            alice.submit(bundle(f"g{n}.zip", "echo $NVIDIA_VISIBLE_DEVICES; sleep 0.3", num_gpus=1)) for n in range(4)
+        ]
+        ended = alice.wait([job["id"] for job in jobs], timeout_s=60)
+        assert [job["state"] for job in ended] == ["succeeded"] * 4, node.log
+        logs = [b"".join(alice.logs(job["id"])).decode().strip() for job in jobs]
+        uuids = {gpu["uuid"] for gpu in alice.system()["gpus"]}
+        assert set(logs) <= uuids
+        too_many = alice.submit(bundle("many.zip", "true", num_gpus=3))
+        wait_until(lambda: alice.job(too_many["id"])["position"] == 1, 30.0)
+        assert alice.job(too_many["id"])["reason"]["code"] == "never_fits"
+        statistics = {user["user"]: user for user in alice.users()}
+        assert statistics["alice"]["usage_gpu_seconds"] > 0.5
+
+
+def _starts(node: NodeProcess) -> int:
+    return node.log.count("arrow=queued->starting")
+
+
+def _provider(node: NodeProcess) -> int:
+    assert node.process is not None
+    children = psutil.Process(node.process.pid).children()
+    return next((child.pid for child in children if "spawn_main" in " ".join(_command(child))), 0)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
