@@ -54,7 +54,7 @@ class PrivateEngine:
 
     def __init__(self, folder: Path, path_prepend: Path | None = None, *, keep: bool = False) -> None:
         self.folder = folder.resolve()
-        self._path_prepend = path_prepend
+        self._path_prepend = path_prepend.resolve() if path_prepend else None  # Go runs nothing from a relative one
         self._keep = keep
         self._process: subprocess.Popen[bytes] | None = None
         self._cgroup = "dopq-" + hashlib.sha256(bytes(self.folder)).hexdigest()[:12]

@@ -108,7 +108,7 @@ def run(told: Told, *, keep: bool) -> dict[str, Any]:
         summary = _job(told, Path(user["inbox"]))
         if keep:
             _say_how_to_go_on(told, user)
-    told.phase("take_down", "still running" if keep else "the node has stopped; images and results stay")
+    told.phase("take_down", "the node goes on" if KEPT.exists() else "the node has stopped; images and results stay")
     return {**summary, "seconds": {**told.seconds, "total": round(time.time() - told.began, 2)}}
 
 
