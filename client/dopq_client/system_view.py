@@ -77,11 +77,11 @@ def _value(key: str, value: object, now: datetime) -> str:
             return local(str(value), now) if parse_time(str(value)) else clean(value)
 
 
-def _number(key: str, value: int | float) -> str:
+def _number(key: str, value: float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key.endswith("_bytes"):
         return size(value)
     if key.endswith("_s"):
         return span(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return str(value) if isinstance(value, int) else f"{value:.4g}"

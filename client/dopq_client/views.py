@@ -13,7 +13,7 @@ from dopq.errors import DopqError
 from dopq.job import StateName
 from dopq_client.clean import clean
 from dopq_client.shapes import JobInfo, UserStatistics
-from dopq_client.words import NOTHING, ago, local, reason, since, size, span
+from dopq_client.words import NOTHING, elapsed, local, reason, since, size, span
 
 _STYLES: dict[str, str] = {
     StateName.BUILDING: "cyan",
@@ -38,11 +38,11 @@ def jobs_table(jobs: Sequence[JobInfo], now: datetime, nothing: str = "No jobs w
     table = _table()
     for heading, options in {
         "JOB": {"justify": "right", "no_wrap": True},
-        "NAME": {"no_wrap": True, "max_width": 24},
+        "NAME": {"no_wrap": True, "max_width": 18},
         "USER": {"no_wrap": True, "max_width": 12},
         "STATE": {"no_wrap": True, "min_width": 9},
         "GPUS": {"justify": "right", "no_wrap": True},
-        "SINCE": {"no_wrap": True, "min_width": 10},
+        "FOR": {"justify": "right", "no_wrap": True},
         "WHY": {},
     }.items():
         table.add_column(heading, overflow="ellipsis", **options)  # type: ignore[arg-type] # each is as rich names it
@@ -54,7 +54,7 @@ def jobs_table(jobs: Sequence[JobInfo], now: datetime, nothing: str = "No jobs w
             clean(job["user"]),
             state_text(job["state"]),
             gpus,
-            ago(since(job), now),
+            elapsed(since(job), now),
             # The only column that may shrink, so that the others stay whole; still one line a job.
             Text(_why(job), no_wrap=True, overflow="ellipsis"),
         )

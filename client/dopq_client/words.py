@@ -49,6 +49,12 @@ def ago(text: str | None, now: datetime) -> str:
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
 
 
+def elapsed(text: str | None, now: datetime) -> str:
+    """How long ago a time was: `3 min`."""
+    at = parse_time(text)
+    return span(max(0.0, (now - at).total_seconds())) if at else NOTHING
+
+
 def local(text: str | None, now: datetime) -> str:
     """A time as the reader's clock has it, and seen from `now`."""
     at = parse_time(text)
@@ -84,11 +90,22 @@ def reason(job: JobInfo) -> str:
     return clean(job["reason"]["sentence"]) if job["reason"] else ""
 
 
+_IS: dict[str, str] = {
+    StateName.SUCCEEDED: "has succeeded",
+    StateName.FAILED: "has failed",
+    StateName.CANCELLED: "was cancelled",
+    StateName.TIMED_OUT: "was stopped at its time limit",
+    StateName.LOST: "was lost",
+    StateName.INVALID: "was refused",
+    StateName.BUILD_FAILED: "could not be built",
+}
+
+
 def outcome(job: JobInfo) -> str:
-    """One sentence on where a job stands."""
-    code = f" with exit code {job['exit_code']}" if job["exit_code"] else ""
+    """One sentence on where a job stands, and why."""
+    stands = _IS.get(job["state"], f"is {clean(job['state'])}")
     why = f": {reason(job)}" if reason(job) else "."
-    return f"Job {job['id']} ({clean(job['name'])}) is {clean(job['state'])}{code}{why}"
+    return f"Job {job['id']} ({clean(job['name'])}) {stands}{why}"
 
 
 def next_steps(job: JobInfo) -> str:

@@ -1,0 +1,164 @@
+"""Every table and message as text, at 80 and 120 columns, compared with the files in screens/.
+
+After a wanted change: `UPDATE_SCREENS=1 pytest tests/unit/test_client_screens.py`, then read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from dopq.errors import BundleRejected, ServiceUnreachable
+from dopq.job import GpuId, Problem, Reason, StateName
+from dopq.queue_model import Hold
+from dopq.wire import problem_to_wire
+from dopq_client import system_view, views, words
+from dopq_client.client import DopqClient
+from tests.in_memory_node import InMemoryNode
+
+SCREENS = Path(__file__).parent / "screens"
+HOSTILE = "\x1b[31mred\x1b[0m\u202egnp.exe [bold]x[/bold] :smiley: \x07"
+ZONE = timezone(timedelta(hours=1))  # the reader's
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[InMemoryNode]:
+    node = InMemoryNode(tmp_path)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def client(node: InMemoryNode) -> DopqClient:
+    return DopqClient(node.link(node.tokens["anna"]))
+
+
+@pytest.fixture
+def busy(node: InMemoryNode) -> InMemoryNode:
+    """A node with a job in every state that a list can show."""
+    node.ended(name="iris")
+    node.ended(StateName.FAILED, 3, user="bert", name="resnet-50-with-a-long-name")
+    node.ended(StateName.CANCELLED, 137)
+    node.refused((Problem("Dockerfile", "is missing", "Put one into the bundle's top folder."),))
+    node.clock.advance(4000)
+    node.running(name="training", gpus=frozenset({GpuId("GPU-1")}))
+    node.clock.advance(100)
+    waits = node.queued("bert", "next-one", gpus=2)
+    reason = Reason("waits_for_gpus", "Waits for 2 GPUs, 1 free; job 5 of anna holds 1.")
+    node.platform.record_decisions([Hold(waits.id, reason)])
+    node.queued("bert", HOSTILE)
+    node.building(bundle="new.zip")
+    node.clock.advance(30)
+    return node
+
+
+def now(node: InMemoryNode) -> datetime:
+    return node.clock.now().astimezone(ZONE)
+
+
+def check(name: str, *parts: RenderableType, width: int) -> None:
+    """Compare what a plain terminal of that width shows with the file."""
+    console = Console(
+        file=StringIO(),
+        width=width,
+        color_system=None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_terminal=False,
+    )
+    for part in parts:
+        console.print(part)
+    assert isinstance(console.file, StringIO)
+    shown = "".join(line.rstrip() + "\n" for line in console.file.getvalue().splitlines())
+    assert all(len(line) <= width for line in shown.splitlines())
+    file = SCREENS / f"{name}_{width}.txt"
+    if os.environ.get("UPDATE_SCREENS"):
+        file.write_text(shown, encoding="utf-8")
+    assert shown == file.read_text(encoding="utf-8")
+
+
+width = pytest.mark.parametrize("width", [80, 120])
+
+
+@width
+def test_what_runs_and_waits(busy: InMemoryNode, client: DopqClient, width: int) -> None:
+    check("jobs", views.jobs_table(client.jobs(), now(busy)), width=width)
+
+
+@width
+def test_an_empty_queue(node: InMemoryNode, client: DopqClient, width: int) -> None:
+    check("no_jobs", views.jobs_table(client.jobs(), now(node)), width=width)
+
+
+@width
+def test_the_history(busy: InMemoryNode, client: DopqClient, width: int) -> None:
+    check("history", views.jobs_table(client.history(), now(busy)), width=width)
+
+
+@width
+def test_all_about_jobs(busy: InMemoryNode, client: DopqClient, width: int) -> None:
+    check("cards", views.job_cards([client.job(number) for number in (2, 4, 5, 6, 7)], now(busy)), width=width)
+
+
+@width
+def test_the_users(busy: InMemoryNode, client: DopqClient, width: int) -> None:
+    check("users", views.users_table(client.users()), width=width)
+
+
+@width
+def test_the_system(busy: InMemoryNode, client: DopqClient, width: int) -> None:
+    busy.controller.dopq_system_lock(busy.users.by_name("olga"), True, HOSTILE)  # type: ignore[arg-type]
+    check("system", system_view.system_view(client.system(), now(busy)), width=width)
+
+
+@width
+def test_outcomes_and_next_steps(busy: InMemoryNode, client: DopqClient, width: int) -> None:
+    jobs = [client.job(number) for number in range(1, 9)]
+    check("outcomes", *(words.outcome(job) for job in jobs), words.next_steps(jobs[0]), width=width)
+
+
+@width
+def test_errors(width: int) -> None:
+    problems = [
+        problem_to_wire(Problem("container_config.json: num_gpu", "is no setting", "Did you mean num_gpus?")),
+        problem_to_wire(Problem(HOSTILE, "is a link", "Put a copy in its place.")),
+    ]
+    check(
+        "errors",
+        views.error_text(ServiceUnreachable("The DoPQ service at gpu1:9090 cannot be reached.", "Check the address.")),
+        views.error_text(BundleRejected("The bundle has 2 problems.", "Change it as told.", problems=problems)),
+        width=width,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"), (3900, "1 h 5 min"),
+        (36_000, "10 h"), (172_799, "47 h"), (172_800, "2 d"),
+    ],
+)  # fmt: skip
+def test_a_duration_in_words(seconds: float, text: str) -> None:
+    assert words.span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(None, "-"), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**50, "5120.0 TiB")]
+)
+def test_a_size_in_words(count: int | None, text: str) -> None:
+    assert words.size(count) == text
+
+
+def test_a_time_is_told_from_the_readers_place() -> None:
+    at = datetime(2026, 1, 5, 10, 0, tzinfo=ZONE)
+    assert words.local("2026-01-05T08:57:00.000Z", at) == "2026-01-05 09:57:00 (3 min ago)"
+    assert words.ago("2026-01-05T11:00:00.000Z", at) == "in 2 h"
+    assert words.ago("2026-01-05T09:00:00.000Z", at) == "now"
+    assert words.ago(None, at) == words.ago("soon", at) == words.ago("2026-01-05T09:00:00", at) == "-"
