@@ -76,10 +76,11 @@ class DataPlatform:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._listeners: list[Listener] = []
+        self._queue_watchers: list[Callable[[], None]] = []
         self._alive: dict[JobId, Job] = {job.id: job for job in journal.alive()}
         self._accounts: dict[UserName, Account] = journal.accounts()
         self._places: dict[JobId, Place] = {}
-        self._seq = max((job.seq for job in self._alive.values()), default=0)
+        self._seq = journal.last_seq()
         self._draining = False
         noted = journal.noted("lock")
         self._queue_lock = _lock_from_json(noted) if noted else None
@@ -93,6 +94,11 @@ class DataPlatform:
         """
         with self._lock:
             self._listeners.append(listener)
+
+    def watch_queue(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` when the queue as a whole was locked, unlocked or told to drain; the same rules apply."""
+        with self._lock:
+            self._queue_watchers.append(watcher)
 
     def wait_for_change(self, after_seq: int, timeout_s: float) -> int:
         """Wait until some job has changed since journal entry `after_seq`, at most `timeout_s`; the newest entry."""
@@ -238,12 +244,14 @@ class DataPlatform:
         with self._lock:
             self._queue_lock = QueueLock(owner, reason, self._clock.now() + lock_for) if lock_for else None
             self._journal.note("lock", _lock_to_json(self._queue_lock) if self._queue_lock else None)
+            self._tell_watchers()
             return self._queue_lock
 
     def drain(self) -> None:
         """Start nothing more; for good, since the node is about to stop."""
         with self._lock:
             self._draining = True
+            self._tell_watchers()
 
     def update_enqueued_container_list(self, jobs: Iterable[JobId], by: str) -> list[Job]:
         """Take jobs out of the queue. Those that are not in it any more are left as they are."""
@@ -474,6 +482,10 @@ class DataPlatform:
         self._changed.notify_all()
         for listener in self._listeners:
             listener(job)
+
+    def _tell_watchers(self) -> None:
+        for watcher in self._queue_watchers:
+            watcher()
 
     def _stopped(self) -> Reason | None:
         if self._draining:

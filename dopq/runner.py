@@ -308,5 +308,8 @@ def verdict(state: State, seen: Absent | Exited | EngineRefused) -> tuple[Outcom
         )
     if seen.exit_code == 0:
         return StateName.SUCCEEDED, Reason("succeeded", "It ended with exit code 0.")
+    if seen.exit_code == 137:
+        # Docker can miss an out-of-memory kill that hit the container's last process.
+        return StateName.FAILED, Reason("killed", "It was killed (SIGKILL): most likely it ran out of memory.")
     words = exit_code_in_words(seen.exit_code)
     return StateName.FAILED, Reason("exit_code", f"It ended with exit code {seen.exit_code}: {words}. See job.log.")

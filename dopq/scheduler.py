@@ -52,6 +52,7 @@ class Scheduler:
     def start(self) -> None:
         """Begin to decide."""
         self._platform.subscribe(lambda _job: self._doorbell.set())
+        self._platform.watch_queue(self._doorbell.set)
         self._thread.start()
         self._watch.start()
 
@@ -104,8 +105,10 @@ class Scheduler:
 
     def _seconds_to_next_deadline(self) -> float:
         now = self._clock.now()
-        left = [(deadline - now).total_seconds() for _, deadline, _ in self._deadlines()]
-        return max(0.0, min([*left, SURVEY_S]))
+        deadlines = [deadline for _, deadline, _ in self._deadlines()]
+        if lock := self._platform.queue_lock():
+            deadlines.append(lock.until)
+        return max(0.0, min([(deadline - now).total_seconds() for deadline in deadlines] + [SURVEY_S]))
 
     def _deadlines(self) -> list[tuple[JobId, datetime, int]]:
         default = self._settings.default_time_limit_s

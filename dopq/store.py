@@ -187,6 +187,10 @@ class Journal:
         rows = self._db.rows("SELECT user, state, count(*) FROM jobs GROUP BY user, state")
         return {(UserName(user), StateName(state)): count for user, state, count in rows}
 
+    def last_seq(self) -> int:
+        """Number of the newest entry; 0 in an empty journal."""
+        return int(self._db.rows("SELECT coalesce(max(seq), 0) FROM events")[0][0])
+
     def changed_since(self, seq: int) -> list[Job]:
         """Every job that changed after entry `seq`, in the order of their last change."""
         return self._jobs("WHERE seq > ? ORDER BY seq", (seq,))

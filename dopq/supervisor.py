@@ -122,7 +122,7 @@ class Supervisor:
                         return
         except (EOFError, OSError) as error:
             log.warning("provider_pipe_broken", cause=type(error).__name__)
-        except Exception:  # noqa: BLE001 - whatever one message brought about, the next Provider gets a new start
+        except Exception:
             log.exception("supervisor_defect")
 
     def _forward(self, pipe: Connection) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import docker  # noqa: TID251 - docker_engine.py's other half
-import docker.auth  # noqa: TID251
-import docker.errors  # noqa: TID251
-import docker.utils  # noqa: TID251
+import docker
+import docker.auth
+import docker.errors
+import docker.utils
 import requests
 import urllib3
 
