@@ -33,27 +33,23 @@ from dopq.job import (
     Job,
     JobId,
     Occupying,
-    Outcome,
-    Reason,
-    ResourceUse,
     Running,
     State,
-    StateName,
     Stopping,
     lease_of,
     started_at,
 )
 from dopq.outbox import JOB_LOG, OUTPUT, Outbox
-from dopq.report import exit_code_in_words
+from dopq.sampler import Sampler
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
+from dopq.verdict import verdict
 
 log = logger(__name__)
 
 RETRY_S = 1.0
 """How long to leave an engine or a share alone that did not answer."""
 
-SAMPLE_S = 1.0
 WAIT_S = 30.0
 
 Result = TypeVar("Result")
@@ -86,10 +82,13 @@ class Runner:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._carried: dict[JobId, threading.Thread] = {}
-        self._use: dict[JobId, ResourceUse] = {}
-        self._sampler = threading.Thread(target=self._sample, name="sampler", daemon=True)
-        self.capacity: Capacity | None = None  # what the engine last said of itself; None until it has answered
+        self._sampler = Sampler(platform, engine, self._name)
         self.trouble: str | None = None  # why the engine or the share does not serve at present, for `system`
+
+    @property
+    def capacity(self) -> Capacity | None:
+        """What the engine last said of itself; None until it has answered."""
+        return self._sampler.capacity
 
     def start(self) -> None:
         """Take up every job that a former life left with a lease, and remove containers of jobs that have ended."""
@@ -103,7 +102,7 @@ class Runner:
     def stop(self) -> None:
         """Let go of every job. Containers run on."""
         self._stopping.set()
-        self._sampler.join(SAMPLE_S)
+        self._sampler.stop(RETRY_S)
 
     def carry(self, job: Job) -> None:
         """Carry a job with a lease to its end, in a thread of its own. Once is enough; twice is fine."""
@@ -125,7 +124,6 @@ class Runner:
         finally:
             with self._lock:
                 self._carried.pop(job.id, None)
-                self._use.pop(job.id, None)
 
     def _walk(self, job: Job) -> None:
         name = self._name(job)
@@ -211,7 +209,7 @@ class Runner:
             at=ran.finished_at if ran else self._clock.now(),
             exit_code=ran.exit_code if ran else None,
             started_at=ran.started_at if ran else started_at(state),
-            use=self._use.get(job.id),
+            use=self._sampler.take(job.id),
         )
         self._asking(lambda: self._engine.remove(name))
 
@@ -258,26 +256,6 @@ class Runner:
         except DopqError as error:
             log.warning("engine_refused", code=error.code, cause=error.message)
 
-    def _sample(self) -> None:
-        self._quietly(self._greet)
-        while not self._stopping.wait(SAMPLE_S):
-            for job in self._platform.alive():
-                if isinstance(job.state, Running):
-                    self._quietly(partial(self._sample_one, job))
-
-    def _greet(self) -> None:
-        self.capacity = self._asking(self._engine.capacity)
-
-    def _sample_one(self, job: Job) -> None:
-        try:
-            now = self._engine.use(self._name(job))
-        except EngineUnavailable:
-            return
-        known = self._use.get(job.id, ResourceUse())
-        peaks = [peak for peak in (known.memory_peak_bytes, now.memory_peak_bytes) if peak is not None]
-        cpu_s = known.cpu_s if now.cpu_s is None else now.cpu_s
-        self._use[job.id] = ResourceUse(cpu_s, max(peaks, default=None))
-
     def _sweep(self) -> None:
         """Remove containers of jobs that have ended: a former life was killed between the end and the removal."""
         labels = {NODE_LABEL: self._settings.node_id}
@@ -292,24 +270,3 @@ class Runner:
     def _name(self, job: Job) -> ContainerName:
         lease = lease_of(job.state)
         return container_name(self._settings.node_id, job.id, lease.attempt if lease else 1)
-
-
-def verdict(state: State, seen: Absent | Exited | EngineRefused) -> tuple[Outcome, Reason]:
-    """How a job ended, from the state that it was in and what the engine says of its container. Pure."""
-    if isinstance(seen, EngineRefused):
-        return StateName.FAILED, Reason("start_failed", f"The container could not be started: {seen.message}")
-    if isinstance(state, Stopping) and (isinstance(seen, Absent) or seen.finished_at >= state.since):
-        return state.becomes, state.reason
-    if isinstance(seen, Absent):
-        return StateName.LOST, Reason("container_gone", "Its container is gone and nobody knows how the job ended.")
-    if seen.out_of_memory:
-        return StateName.FAILED, Reason(
-            "out_of_memory", "It needed more memory than its limit. Ask for more (`required_memory`), or use less."
-        )
-    if seen.exit_code == 0:
-        return StateName.SUCCEEDED, Reason("succeeded", "It ended with exit code 0.")
-    if seen.exit_code == 137:
-        # Docker can miss an out-of-memory kill that hit the container's last process.
-        return StateName.FAILED, Reason("killed", "It was killed (SIGKILL): most likely it ran out of memory.")
-    words = exit_code_in_words(seen.exit_code)
-    return StateName.FAILED, Reason("exit_code", f"It ended with exit code {seen.exit_code}: {words}. See job.log.")

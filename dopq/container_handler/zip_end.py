@@ -42,25 +42,30 @@ def _problem(first: bytes, size: int, tail: bytes, limits: Limits) -> Problem | 
         return Problem("bundle", "it is empty (0 bytes)", "Copy it again, all of it.")
     if first not in _FIRST_BYTES:
         return Problem("bundle", "it is no zip file, it only has the name of one", "Make it with 'zip -r'.")
-    return _end_problem(tail, limits)
+    return _end_problem(tail, size - len(tail), limits)
 
 
-def _end_problem(tail: bytes, limits: Limits) -> Problem | None:
+def _end_problem(tail: bytes, tail_at: int, limits: Limits) -> Problem | None:
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:
         return Problem("bundle", "the end of the zip file is missing, as in half a copy", "Copy it again, all of it.")
-    *_, table_bytes, _, comment_bytes = _END.unpack_from(tail, at)
+    *_, table_bytes, table_at, comment_bytes = _END.unpack_from(tail, at)
     if len(tail) - at - _END.size != comment_bytes:
         return Problem("bundle", "there are foreign bytes after the end of the zip file", "Zip the bundle again.")
-    if _table_bytes64(tail[:at], table_bytes) > limits.entries * _TABLE_BYTES_PER_ENTRY:
+    end = tail_at + at
+    if records := _zip64_records(tail[:at]):
+        *_, table_bytes, table_at = _END64.unpack_from(records)
+        end -= len(records)
+    if table_at + table_bytes != end:
+        return Problem("bundle", "its table of contents is not where its end says", "Zip the bundle again.")
+    if table_bytes > limits.entries * _TABLE_BYTES_PER_ENTRY:
         what = f"its table of contents is far larger than {limits.entries} entries need"
         return Problem("bundle", what, "Pack many small files into one.")
     return None
 
 
-def _table_bytes64(before_end: bytes, table_bytes: int) -> int:
-    """Size of the table of contents, where a zip64 record precedes the end record as that one has it."""
+def _zip64_records(before_end: bytes) -> bytes:
+    """The zip64 end record and its locator, which go before the end record where there are any; else nothing."""
     records = before_end[-_LOCATOR.size - _END64.size :]
-    if len(records) < _LOCATOR.size + _END64.size or records[_END64.size :][:4] != b"PK\x06\x07":
-        return table_bytes
-    return int(_END64.unpack_from(records)[-2])
+    is_zip64 = records[:4] == b"PK\x06\x06" and records[_END64.size :][:4] == b"PK\x06\x07"
+    return records if is_zip64 and len(records) == _LOCATOR.size + _END64.size else b""

@@ -1,0 +1,35 @@
+"""How a job ended: the rule from its last state and what the engine says of its container to an outcome. Pure."""
+
+from __future__ import annotations
+
+from dopq.container_handler.engine import Absent, Exited
+from dopq.errors import EngineRefused
+from dopq.job import Outcome, Reason, State, StateName, Stopping
+from dopq.report import exit_code_in_words
+
+
+def verdict(state: State, seen: Absent | Exited | EngineRefused) -> tuple[Outcome, Reason]:
+    """Outcome and reason of a job whose container is over.
+
+    A job that was asked to stop becomes what it was asked to, unless its process had ended before that.
+    """
+    if isinstance(seen, EngineRefused):
+        return StateName.FAILED, Reason("start_failed", f"The container could not be started: {seen.message}")
+    if isinstance(state, Stopping) and (isinstance(seen, Absent) or seen.finished_at >= state.since):
+        return state.becomes, state.reason
+    if isinstance(seen, Absent):
+        return StateName.LOST, Reason("container_gone", "Its container is gone and nobody knows how the job ended.")
+    return _of_its_own(seen)
+
+
+def _of_its_own(seen: Exited) -> tuple[Outcome, Reason]:
+    if seen.out_of_memory:
+        sentence = "It needed more memory than its limit. Ask for more (`required_memory`), or use less."
+        return StateName.FAILED, Reason("out_of_memory", sentence)
+    if seen.exit_code == 0:
+        return StateName.SUCCEEDED, Reason("succeeded", "It ended with exit code 0.")
+    if seen.exit_code == 137:
+        # Docker can miss an out-of-memory kill that hit the container's last process.
+        return StateName.FAILED, Reason("killed", "It was killed (SIGKILL): most likely it ran out of memory.")
+    words = exit_code_in_words(seen.exit_code)
+    return StateName.FAILED, Reason("exit_code", f"It ended with exit code {seen.exit_code}: {words}. See job.log.")
