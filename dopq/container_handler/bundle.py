@@ -151,7 +151,7 @@ def _damaged(archive: Archive) -> dict[Member, Problem]:
 
 
 def _from_root(members: Sequence[Member]) -> dict[PurePosixPath, Member]:
-    wanted = {member.path: member for member in members if not is_junk(member.path)}
+    wanted = {member.path: member for member in members if member.path.parts and not is_junk(member.path)}
     root = find_root(_files(wanted))
     return {path.relative_to(root): member for path, member in wanted.items() if root in path.parents}
 

@@ -153,9 +153,9 @@ def _obstacle(info: zipfile.ZipInfo, overlapping: frozenset[int]) -> str:
 def _overlapping(archive: zipfile.ZipFile) -> frozenset[int]:
     """Offsets of entries that reach into the next one or into the table of contents, as in a zip bomb of one kernel."""
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-    starts = [info.header_offset for info in infos]
+    ends = [*(info.header_offset for info in infos[1:]), archive.start_dir]
     return frozenset(
         info.header_offset
-        for info, end in zip(infos, [*starts[1:], archive.start_dir], strict=bool(infos))
+        for info, end in zip(infos, ends, strict=False)  # an archive of nothing has an end, too
         if info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size > end
     )
