@@ -20,21 +20,11 @@ CONNECT_S = 4.0
 CALL_S = 30.0
 """How long a node may take to answer; no call of its controller waits for more than 5 s."""
 
-REPEATABLE = frozenset(
-    {
-        "hello",
-        "whoami",
-        "wait_for_change",
-        "begin_upload",
-        "send_chunk",
-        "submit",
-        "cancel_job",
-        "delete_req_enqueued_containers",
-        "dopq_system_lock",
-        "clear_dopq_history",
-    }
-)
-"""What may be asked again when its answer got lost, besides all that reads: asked twice, it does the same as once."""
+REPEATABLE = frozenset({"hello", "whoami", "wait_for_change", "begin_upload", "send_chunk", "submit"})
+"""What may be asked again when its answer got lost, besides all that reads: these carry a key or change nothing.
+
+Cancelling is not among them: the first call may have been done, and a name (or `@`) could mean another job by now.
+"""
 
 
 class Link(Protocol):

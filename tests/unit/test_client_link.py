@@ -163,6 +163,18 @@ def test_what_reads_or_carries_a_key_may_be_repeated(method: str) -> None:
     assert may_repeat(method)
 
 
-@pytest.mark.parametrize("method", ["cancel_job", "dopq_system_lock", "clear_dopq_history", "shutdown_queue"])
+@pytest.mark.parametrize(
+    "method",
+    ["cancel_job", "delete_req_enqueued_containers", "dopq_system_lock", "clear_dopq_history", "shutdown_queue"],
+)
 def test_what_changes_something_may_not(method: str) -> None:
     assert not may_repeat(method)
+
+
+def test_why_cancelling_is_not_repeated_a_name_means_another_job_the_second_time(node: InMemoryNode) -> None:
+    older, newer = node.queued(name="iris"), node.queued(user="bert", name="iris")
+    admin = node.link(node.tokens["olga"])
+    node.platform.cancel(newer.id, by="bert")
+    assert admin.call("cancel_job", "iris")["id"] == older.id  # its answer gets lost, and before it is asked again:
+    again = node.queued(name="iris")
+    assert admin.call("cancel_job", "iris")["id"] == again.id
