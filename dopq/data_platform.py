@@ -42,7 +42,7 @@ from dopq.job import (
     lease_of,
     work_of,
 )
-from dopq.penalty import Account, charge_rate, penalty, usage_at, with_rate_changed
+from dopq.penalty import Account, charge_rate, penalty, refunded, usage_at, with_rate
 from dopq.queue_model import Decision, Hold, Holding, Snapshot, Waiting
 from dopq.store import Event, Journal
 from dopq.users import Users
@@ -78,6 +78,8 @@ class DataPlatform:
         self._listeners: list[Listener] = []
         self._queue_watchers: list[Callable[[], None]] = []
         self._alive: dict[JobId, Job] = {job.id: job for job in journal.alive()}
+        # Those of them that hold a lease: few, however long the queue is.
+        self._leased: dict[JobId, Job] = {job.id: job for job in self._alive.values() if lease_of(job.state)}
         self._accounts: dict[UserName, Account] = journal.accounts()
         self._places: dict[JobId, Place] = {}
         self._seq = journal.last_seq()
@@ -242,10 +244,11 @@ class DataPlatform:
     def exec_dopq_lock_state(self, owner: str, reason: str, lock_for: timedelta | None) -> QueueLock | None:
         """Lock the queue for a while, or unlock it (`lock_for` None). Running jobs go on; nothing new starts."""
         with self._lock:
-            self._queue_lock = QueueLock(owner, reason, self._clock.now() + lock_for) if lock_for else None
-            self._journal.note("lock", _lock_to_json(self._queue_lock) if self._queue_lock else None)
+            lock = QueueLock(owner, reason, self._clock.now() + lock_for) if lock_for else None
+            self._journal.note("lock", _lock_to_json(lock) if lock else None)
+            self._queue_lock = lock
             self._tell_watchers()
-            return self._queue_lock
+            return lock
 
     def drain(self) -> None:
         """Start nothing more; for good, since the node is about to stop."""
@@ -443,7 +446,7 @@ class DataPlatform:
         return job
 
     def _gpus_held(self) -> frozenset[GpuId]:
-        leases = (lease_of(job.state) for job in self._alive.values())
+        leases = (lease_of(job.state) for job in self._leased.values())
         return frozenset(gpu for lease in leases if lease for gpu in lease.gpus)
 
     def _move(self, job: Job, state: State, actor: Actor, cause: str) -> Job:
@@ -463,11 +466,16 @@ class DataPlatform:
 
     def _account_after(self, old: Job, new: Job) -> Account | None:
         """The user's account when a lease begins or ends; None while nothing changes for it."""
-        change = self._rate(new.state) - self._rate(old.state)
-        if not change:
+        if lease_of(old.state) == lease_of(new.state):
             return None
-        account = self._accounts.get(new.user, Account())
-        return with_rate_changed(account, change, self._clock.now().timestamp(), self._settings.half_life_s)
+        now_s, half_life = self._clock.now().timestamp(), self._settings.half_life_s
+        # Summed anew, not added to: neither rounding nor a changed setting may stay in an account for ever.
+        leased = [job for job in self._leased.values() if job.user == new.user and job.id != new.id]
+        rate = sum(self._rate(job.state) for job in [*leased, new])
+        account = with_rate(self._accounts.get(new.user, Account()), rate, now_s, half_life)
+        if isinstance(new.state, Ended):  # its process ended before we came to know, perhaps while the node was down
+            account = refunded(account, self._rate(old.state), new.state.at.timestamp(), half_life)
+        return account
 
     def _rate(self, state: State) -> float:
         lease = lease_of(state)
@@ -478,6 +486,10 @@ class DataPlatform:
             del self._alive[job.id]
         else:
             self._alive[job.id] = job
+        if lease_of(job.state):
+            self._leased[job.id] = job
+        else:
+            self._leased.pop(job.id, None)
         self._seq = job.seq
         self._changed.notify_all()
         for listener in self._listeners:

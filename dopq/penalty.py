@@ -12,7 +12,7 @@ so an account needs touching only when its rate changes: O(1) per event, however
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,15 @@ def usage_at(account: Account, now_s: float, half_life_s: float) -> float:
     return account.usage * kept + account.rate * gained
 
 
-def with_rate_changed(account: Account, change: float, now_s: float, half_life_s: float) -> Account:
-    """The account after its user began (`change` > 0) or ceased (< 0) to hold so many GPUs."""
-    return Account(
-        usage=usage_at(account, now_s, half_life_s),
-        as_of=max(now_s, account.as_of),
-        rate=max(0.0, account.rate + change),
-    )
+def with_rate(account: Account, rate: float, now_s: float, half_life_s: float) -> Account:
+    """The account after its user began to hold `rate` GPUs in all."""
+    return Account(usage=usage_at(account, now_s, half_life_s), as_of=max(now_s, account.as_of), rate=rate)
+
+
+def refunded(account: Account, rate: float, since_s: float, half_life_s: float) -> Account:
+    """The account without what it was charged at `rate` since `since_s`: the job had ended by then."""
+    too_much = usage_at(Account(as_of=since_s, rate=rate), account.as_of, half_life_s)
+    return replace(account, usage=max(0.0, account.usage - too_much))
 
 
 def charge_rate(gpus: int, cpu_job_rate: float) -> float:

@@ -114,7 +114,8 @@ def fair_order(view: Snapshot) -> Iterator[Waiting]:
     while heap:
         *_, user = heapq.heappop(heap)
         job = queues[user].popleft()
-        held[user] += _size(job.gpus)
+        if job.gpus <= len(view.gpus):  # one that can never run takes no turn from its user's others
+            held[user] += _size(job.gpus)
         if queues[user]:
             heapq.heappush(heap, key(user))
         yield job

@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dopq.container_handler.docker_engine import DockerEngine
 from private_engine import PrivateEngine
 from tests import fake_gpus
+
+# No deadline per example: two cores that also run an engine are slow at times. A failing example prints how to repeat it.
+settings.register_profile("dopq", deadline=None, print_blob=True)
+settings.load_profile("dopq")
 
 BUSYBOX = Path("/bin/busybox")  # Debian and Ubuntu: package busybox-static
 

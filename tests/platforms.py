@@ -1,0 +1,86 @@
+"""A DataPlatform over a real journal in a folder of its own, and short ways to bring a job into any state."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+from dopq.config import NodeSettings, Paths, QueueSettings
+from dopq.data_platform import DataPlatform
+from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
+from dopq.outbox import Outbox
+from dopq.store import Database, Journal
+from dopq.users import Role, Users
+from tests.fakes import FakeClock
+
+ANNA, BERT, OLGA = UserName("anna"), UserName("bert"), UserName("olga")
+IMAGE = ImageId("sha256:" + "0" * 64)
+
+
+def gpu(number: int) -> GpuId:
+    return GpuId(f"GPU-{number}")
+
+
+class Home:
+    """The folders, the journal and the owner of the truth of one node; users anna, bert and the admin olga.
+
+    `restart` is what a new life of the node does: everything in memory is forgotten.
+    """
+
+    def __init__(self, folder: Path, settings: QueueSettings | None = None, clock: FakeClock | None = None) -> None:
+        self.paths = Paths(folder, NodeSettings())
+        self.paths.make()
+        self.clock = clock or FakeClock()
+        self.settings = settings or QueueSettings()
+        self.outbox = Outbox(self.paths.outbox)
+        self._keys = count()
+        self._open()
+        self.tokens = {
+            name: self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+            for name, role in {ANNA: Role.USER, BERT: Role.USER, OLGA: Role.ADMIN}.items()
+        }
+
+    def _open(self) -> None:
+        self.database = Database(self.paths.journal)
+        self.journal, self.users = Journal(self.database), Users(self.database)
+        self.platform = DataPlatform(self.journal, self.users, self.clock, self.settings, "node1")
+
+    def restart(self, settings: QueueSettings | None = None) -> DataPlatform:
+        self.settings = settings or self.settings
+        self.close()
+        self._open()
+        return self.platform
+
+    def close(self) -> None:
+        self.database.close()
+
+    # --- jobs ---
+
+    def building(self, user: UserName = ANNA, bundle: str = "train.zip", key: str | None = None) -> Job:
+        return self.platform.accept(user, bundle, key or f"key-{next(self._keys)}", bundle.removesuffix(".zip"))
+
+    def queued(
+        self,
+        user: UserName = ANNA,
+        *,
+        gpus: int = 0,
+        name: str = "train",
+        image: ImageId = IMAGE,
+        priority: int = 0,
+        time_limit_s: int | None = None,
+        has_input: bool = False,
+    ) -> Job:
+        spec = JobSpec(name, gpus=gpus, priority=priority, time_limit_s=time_limit_s)
+        return self.platform.enqueue(self.building(user).id, spec, image, has_input=has_input)
+
+    def starting(self, user: UserName = ANNA, gpus: frozenset[GpuId] = frozenset(), image: ImageId = IMAGE) -> Job:
+        return self.platform.begin(self.queued(user, gpus=len(gpus), image=image).id, gpus)
+
+    def running(self, user: UserName = ANNA, gpus: frozenset[GpuId] = frozenset(), image: ImageId = IMAGE) -> Job:
+        return self.platform.mark_running(self.starting(user, gpus, image).id, self.clock.now())
+
+    def ended(self, outcome: Outcome = StateName.SUCCEEDED, user: UserName = ANNA, after_s: float = 1.0) -> Job:
+        job = self.running(user)
+        self.clock.advance(after_s)
+        reason = Reason(outcome, f"It is {outcome}.")
+        return self.platform.finish(job.id, outcome, reason, at=self.clock.now(), exit_code=0)
