@@ -172,9 +172,12 @@ def _bytes(text: str) -> int:
 def _collisions(members: Iterable[Member]) -> Iterator[Problem]:
     """Entries that would overwrite each other, here or on a file system that takes `A` and `a` for one name."""
     seen: dict[str, Member] = {}  # by folded path; the folders that a path implies are there too
+    implied: set[PurePosixPath] = set()  # folders that were looked at as such, once is enough for thousands of files
     for member in members:
-        implied = [Member(str(parent), Kind.FOLDER, 0, executable=True) for parent in member.path.parents][-2::-1]
-        for step in [*implied, member]:
+        new = [parent for parent in member.path.parents if parent.parts and parent not in implied]
+        implied.update(new)
+        folders = [Member(str(parent), Kind.FOLDER, 0, executable=True) for parent in reversed(new)]
+        for step in [*folders, member]:
             first = seen.setdefault(unicodedata.normalize("NFC", str(step.path)).casefold(), step)
             if first is not step and (clash := _clash(first, step)):
                 yield Problem(shown(step.name), clash, "Rename or remove one of them, and zip again.")
