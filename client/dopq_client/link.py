@@ -57,6 +57,8 @@ class PyroLink:
         """See `Link.call`. What is safe to repeat is asked once more when the connection was cut."""
         from Pyro5.errors import ConnectionClosedError
 
+        if not may_repeat(method) and self._connected():
+            self.call("hello")  # finds out whether the connection of old still stands, before anything depends on it
         try:
             return self._once(method, arguments)
         except ServiceUnreachable as error:
@@ -64,6 +66,9 @@ class PyroLink:
                 raise
             self.close()  # the node may have come back on another port: look it up anew
             return self._once(method, arguments)
+
+    def _connected(self) -> bool:
+        return getattr(self._mine, "proxy", None) is not None
 
     def close(self) -> None:
         """See `Link.close`. Hangs up for the calling thread; those of others end with their threads."""

@@ -33,15 +33,28 @@ def _move_tree(source: Path, target: Path, inside: Path) -> Iterator[str]:
     with os.scandir(source) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
-        path = inside / entry.name
+        path, name = inside / entry.name, portable_name(entry.name)
         if entry.is_dir(follow_symlinks=False):
-            (target / entry.name).mkdir(mode=0o755, exist_ok=True)
-            yield from _move_tree(Path(entry.path), target / entry.name, path)
+            (target / name).mkdir(mode=0o755, exist_ok=True)
+            yield from _move_tree(Path(entry.path), target / name, path)
         elif entry.is_file(follow_symlinks=False):
-            _move_file(Path(entry.path), target / entry.name)
+            _move_file(Path(entry.path), target / name)
         else:
             kind = "a link" if entry.is_symlink() else "a special file"
             yield f"{path.as_posix()} ({kind})"
+
+
+def portable_name(name: str) -> str:
+    """A file name that crosses the wire and other systems' disks: what is no text, control characters and backslashes
+    become %XX, as in a URL."""
+    return "".join(_portable(character) for character in name)
+
+
+def _portable(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is no UTF-8, as os.scandir hands it over (PEP 383)
+        return f"%{number - 0xDC00:02X}"
+    return f"%{number:02X}" if number < 32 or 127 <= number < 160 or character == "\\" else character
 
 
 def _move_file(source: Path, target: Path) -> None:

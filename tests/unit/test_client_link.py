@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from Pyro5.errors import ConnectionClosedError
 from Pyro5.nameserver import NameServerDaemon
 
 from dopq.boundary import Boundary
@@ -95,16 +96,30 @@ def test_every_thread_may_use_the_same_link(node: InMemoryNode, port: int) -> No
     assert names == ["anna"] * 5
 
 
-def test_on_a_cut_connection_a_read_is_repeated_and_a_change_is_not(node: InMemoryNode, port: int) -> None:
+def test_a_connection_that_was_cut_meanwhile_is_made_anew(node: InMemoryNode, port: int) -> None:
     job = node.running()
     with linked(port, node.tokens["anna"]) as link:
         assert link.call("get_job", str(job.id))["state"] == "running"
         cut(link)
         assert link.call("get_job", str(job.id))["state"] == "running"
         cut(link)
-        with pytest.raises(ServiceUnreachable):
-            link.call("cancel_job", str(job.id))
-        assert link.call("get_job", str(job.id))["state"] == "running"
+        assert link.call("cancel_job", str(job.id))["state"] == "stopping"
+
+
+def test_a_change_whose_answer_was_lost_is_not_asked_again() -> None:
+    asked: list[str] = []
+
+    class Cut(PyroLink):
+        def _once(self, method: str, arguments: tuple[object, ...]) -> object:
+            asked.append(method)
+            raise ServiceUnreachable("cut") from ConnectionClosedError("cut")
+
+    with pytest.raises(ServiceUnreachable):
+        Cut("127.0.0.1", 1, None).call("cancel_job", "1")
+    assert asked == ["cancel_job"]
+    with pytest.raises(ServiceUnreachable):
+        Cut("127.0.0.1", 1, None).call("get_job", "1")
+    assert asked == ["cancel_job", "get_job", "get_job"]
 
 
 def cut(link: PyroLink) -> None:
