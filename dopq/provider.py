@@ -23,7 +23,7 @@ from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.refusal import problems_of
-from dopq.errors import BuildFailed, BundleRejected, EngineUnavailable
+from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineUnavailable
 from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
 from dopq.intake import INCOMPLETE_S, Drop, Settling, Stamp, copy_to_spool, looks_complete, remove_drop, scan
 from dopq.job import ImageId, JobId, Reason, StateName
@@ -161,7 +161,7 @@ class Provider:
         except BundleRejected as refused:
             problems = tuple(problems_of(refused))
             return Rejected(order.job, StateName.INVALID, Reason(refused.code, "The bundle was refused."), problems)
-        except BuildFailed as failed:
+        except (BuildFailed, BadConfig) as failed:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
 
