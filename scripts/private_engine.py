@@ -49,6 +49,9 @@ class PrivateEngine:
         path_prepend: a folder of programs that the engine finds before the system's.
         keep: it goes on after the block and after this process, until `stop` is called on it.
 
+    Attributes:
+        cgroup: the control group in which its containers run.
+
     An engine that was kept in the folder earlier is taken over as it is, and left alone at the end of the block.
     """
 
@@ -57,7 +60,7 @@ class PrivateEngine:
         self._path_prepend = path_prepend.resolve() if path_prepend else None  # Go runs nothing from a relative one
         self._keep = keep
         self._process: subprocess.Popen[bytes] | None = None
-        self._cgroup = "dopq-" + hashlib.sha256(bytes(self.folder)).hexdigest()[:12]
+        self.cgroup = "dopq-" + hashlib.sha256(bytes(self.folder)).hexdigest()[:12]
 
     @property
     def url(self) -> str:
@@ -120,13 +123,13 @@ class PrivateEngine:
             self._process.communicate()
             self._process = None
         # Left by one that was killed; an engine that ends by itself takes them along.
-        remove_cgroups(self._cgroup)
+        remove_cgroups(self.cgroup)
         self._socket.unlink(missing_ok=True)
 
     def _check(self) -> None:
         if os.geteuid() != 0:
             raise PrivateEngineError(
-                "A private Docker engine needs root. Run this with sudo, or give a running engine."
+                "A private Docker engine needs root. Run this with sudo, or start Docker and let DOCKER_HOST name it."
             )
         missing = [name for name in ("dockerd", "containerd", "unshare", "nsenter") if shutil.which(name) is None]
         if missing:
@@ -162,7 +165,7 @@ class PrivateEngine:
         command = [
             *("unshare", "--pid", "--fork", "--mount", "--propagation=slave", "--mount-proc"),
             "--kill-child=SIGTERM",  # should `unshare` be killed, the inside still ends in good order
-            *(sys.executable, "-I", "-S", str(inside), str(self.folder), owner, self._cgroup),
+            *(sys.executable, "-I", "-S", str(inside), str(self.folder), owner, self.cgroup),
         ]
         with self.log.open("wb") as log:
             return subprocess.Popen(
@@ -246,6 +249,8 @@ def main(arguments: list[str]) -> int:
                 with engine:
                     environment = {**os.environ, "DOCKER_HOST": engine.url}
                     return subprocess.run(options.command, env=environment, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
     except PrivateEngineError as problem:
         print(f"private engine: {problem}", file=sys.stderr)
         return 2

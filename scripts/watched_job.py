@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dopq.job import FINAL
+from environment import SetupError
 
 LOOK_EVERY_S = 0.05
 LIMIT_S = 1800.0
@@ -39,7 +40,7 @@ class WatchedJob:
         """Tell what happens until the job has ended; its last status.
 
         Raises:
-            TimeoutError: it did not end within half an hour.
+            SetupError: it did not end within half an hour.
         """
         deadline, state = time.monotonic() + LIMIT_S, ""
         while time.monotonic() < deadline:
@@ -53,7 +54,9 @@ class WatchedJob:
                 self._tell(f"[{status['id']}] {state}")
             self._tell_logs()
             time.sleep(LOOK_EVERY_S)
-        raise TimeoutError(f"the job is still {state or 'unseen'} after {LIMIT_S:.0f} s")
+        raise SetupError(
+            f"The job is still {state or 'unseen'} after {LIMIT_S:.0f} s. Look at .dopq/quickstart/node.log."
+        )
 
     def output_files(self) -> list[Path]:
         """All files that the job wrote."""

@@ -55,11 +55,11 @@ def part(folder: Path, name: str) -> int:
     return next(int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "containerd\n")
 
 
-def traces() -> set[str]:
+def traces(folder: Path) -> set[str]:
     """What an engine could leave on the machine: folders, network interfaces, control groups, mounts."""
     where = ("/etc/docker", "/opt/containerd", "/run/docker", "/run/containerd", "/var/lib/docker")
     links = {path.name for path in Path("/sys/class/net").iterdir()}
-    groups = {str(path) for path in Path("/sys/fs/cgroup").rglob("dopq-*")}
+    groups = {str(path) for path in Path("/sys/fs/cgroup").rglob(PrivateEngine(folder).cgroup)}
     return {path for path in where if Path(path).exists()} | links | groups
 
 
@@ -85,25 +85,25 @@ def states(engine: PrivateEngine) -> dict[str, str]:
 
 
 def test_an_engine_with_a_running_container_stops_soon_and_leaves_nothing_behind(folder: Path) -> None:
-    before = traces()
+    before = traces(folder)
     with PrivateEngine(folder) as engine:
         start_sleeper(engine)
-        assert traces() != before
+        assert traces(folder) != before
         begin = time.monotonic()
     assert time.monotonic() - begin < 8
-    assert traces() == before
+    assert traces(folder) == before
     assert processes(folder) == {}
     assert not (folder / "docker.sock").exists()
 
 
 @pytest.mark.parametrize("name", ["unshare", "inside", "dockerd", "containerd"])
 def test_it_ends_as_a_whole_and_starts_again_when_a_part_is_killed(folder: Path, name: str) -> None:
-    before = traces()
+    before = traces(folder)
     with PrivateEngine(folder) as engine:
         container = start_sleeper(engine)
         os.kill(part(folder, name), signal.SIGKILL)
         wait_until(lambda: processes(folder) == {})
-    assert traces() == before
+    assert traces(folder) == before
     with PrivateEngine(folder) as engine:
         assert states(engine) == {container: "exited"}
 
@@ -151,6 +151,15 @@ def test_programs_in_the_given_folder_come_first(folder: Path, tmp_path: Path) -
     fake.chmod(0o755)
     with pytest.raises(PrivateEngineError, match="no engine today"):
         PrivateEngine(folder, path_prepend=tmp_path).start()
+
+
+def test_without_an_outside_network_it_starts_all_the_same_and_says_so(folder: Path, tmp_path: Path) -> None:
+    fake = tmp_path / "slirp4netns"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    with PrivateEngine(folder, path_prepend=tmp_path) as engine:
+        assert answers(folder / "docker.sock")
+        assert "no outside network" in engine.log.read_text()
 
 
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
