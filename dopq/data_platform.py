@@ -342,7 +342,7 @@ class DataPlatform:
         return self._by_name(text, user)
 
     def _by_name(self, name: str, user: UserName) -> Job:
-        named = self._journal.named(name)
+        named = self._journal.named(name, user)
         mine = [job for job in named if job.user == user] or named
         alive = [job for job in mine if not isinstance(job.state, Ended)]
         if len(alive) > 1:

@@ -256,7 +256,8 @@ class Ended:
         return self.outcome
 
 
-State = Building | Queued | Starting | Running | Stopping | Ended
+# Ended first, Building last: pydantic before 2.8 reads a state back as the first whose required fields are there.
+State = Ended | Stopping | Running | Starting | Queued | Building
 Occupying = Starting | Running | Stopping
 """The states in which a job may have a container, and so holds its lease."""
 

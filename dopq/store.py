@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from dopq.errors import StateUnreadable
+from dopq.errors import OperatorError, StateUnreadable
 from dopq.job import FINAL, Actor, Job, JobId, StateName, UserName, finished_at
 from dopq.penalty import Account
 
@@ -70,55 +70,86 @@ class Database:
 
         Raises:
             StateUnreadable: not a database, damaged, or written by a newer version.
+            OperatorError: it cannot be opened or written at present, for example because the disk is full.
         """
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        self._path = path
+        with self._translated():
+            self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.execute("PRAGMA foreign_keys=ON")
-            self._migrate(path)
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise StateUnreadable(
-                f"The state file {path} cannot be used: {error}.",
-                "Put back a copy of it from your backup; DoPQ does not guess at lost state.",
-            ) from error
-        except StateUnreadable:
+            with self._translated():
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate()
+        except BaseException:
             self._connection.close()
             raise
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing: committed at the end of the block, rolled back when it raises."""
-        with self._lock:
+        """All or nothing: committed at the end of the block, rolled back when it or the commit raises.
+
+        Raises:
+            StateUnreadable: the file is damaged.
+            OperatorError: it cannot be written at present, for example because the disk is full.
+        """
+        with self._lock, self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite has rolled back by itself where the disk was full
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query."""
-        with self._lock:
+        """The rows of a query. Raises what `transaction` raises."""
+        with self._lock, self._translated():
             return self._connection.execute(statement, values).fetchall()
+
+    def unreadable(self, why: object) -> StateUnreadable:
+        """The error for a file that makes no sense."""
+        return StateUnreadable(
+            f"The state file {self._path} cannot be used: {why}.",
+            "Put back a copy of it from your backup; DoPQ does not guess at lost state.",
+        )
 
     def close(self) -> None:
         """Close the file. Nothing is lost without it; the write-ahead log is folded in."""
         with self._lock:
             self._connection.close()
 
-    def _migrate(self, path: Path) -> None:
-        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+    def _migrate(self) -> None:
+        while (version := self._version()) < len(MIGRATIONS):
+            with self.transaction() as tx:
+                if self._version() == version:  # else another process was quicker
+                    for statement in MIGRATIONS[version].split(";"):
+                        tx.execute(statement)
+                    tx.execute(f"PRAGMA user_version={version + 1}")
         if version > len(MIGRATIONS):
             raise StateUnreadable(
-                f"The state file {path} is of version {version}; this DoPQ knows {len(MIGRATIONS)} and older.",
+                f"The state file {self._path} is of version {version}; this DoPQ knows {len(MIGRATIONS)} and older.",
                 "Start the newer DoPQ that wrote it.",
             )
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            self._connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version={number}; COMMIT")
+
+    def _version(self) -> int:
+        return int(self.rows("PRAGMA user_version")[0][0])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OperatorError(
+                f"The state file {self._path} cannot be used at present: {error}.",
+                "Look at its folder and disk: is it there, writable, and not full?",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise  # ours, not the file's
+            raise self.unreadable(error) from error
 
 
 class Journal:
@@ -166,9 +197,10 @@ class Journal:
         """A job by its number, ended or not."""
         return next(iter(self._jobs("WHERE id = ?", (job_id,))), None)
 
-    def named(self, name: str) -> list[Job]:
-        """Every job of that name, newest first."""
-        return self._jobs("WHERE name = ? ORDER BY id DESC LIMIT 100", (name,))
+    def named(self, name: str, user: UserName) -> list[Job]:
+        """Jobs of that name, 100 at most: the user's own first, then those that have not ended, then the newest."""
+        order = "user = ? DESC, finished_at IS NULL DESC, id DESC"
+        return self._jobs(f"WHERE name = ? ORDER BY {order} LIMIT 100", (name, user))
 
     def newest(self, user: UserName, skip: int = 0) -> Job | None:
         """The user's newest job, or the one `skip` before it."""
@@ -234,7 +266,10 @@ class Journal:
     def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
         # `where` is always one of this class's own literals; values travel as parameters.
         rows = self._db.rows(f"SELECT record FROM jobs {where}", values)  # noqa: S608 - see above
-        return [_JOB.validate_json(record) for (record,) in rows]
+        try:
+            return [_JOB.validate_json(record) for (record,) in rows]
+        except ValidationError as error:
+            raise self._db.unreadable(f"a job's record makes no sense ({error.error_count()} problems)") from error
 
     def _append(
         self, tx: sqlite3.Connection, job: Job, old: StateName | None, actor: Actor, cause: str, at: datetime
