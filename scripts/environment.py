@@ -88,7 +88,8 @@ def make_venv() -> None:
         SetupError: Python has no venv and it cannot be installed, or pip failed.
     """
     stamp = VENV / "made-from"
-    base = f"{CHECKOUT} {sys.executable} {platform.python_version()}"
+    python = os.path.realpath(sys.executable)  # not the link in .venv, which may be active when we are called again
+    base = f"{CHECKOUT} {python} {platform.python_version()}"
     project = hashlib.sha256((CHECKOUT / "pyproject.toml").read_bytes()).hexdigest()
     made_from = stamp.read_text().splitlines() if stamp.exists() else []
     if made_from == [base, project]:
@@ -98,7 +99,7 @@ def make_venv() -> None:
         install({f"{version}-venv": f"/usr/lib/{version}/ensurepip/__init__.py"})
     say("making the virtual environment (a minute or so the first time)")
     if made_from[:1] != [base]:  # of another Python, or left half-made
-        run_logged([sys.executable, "-m", "venv", "--clear", str(VENV)], STATE / "venv.log")
+        run_logged([python, "-m", "venv", "--clear", str(VENV)], STATE / "venv.log")
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     run_logged([*pip, "--editable", f"{CHECKOUT}[dev]"], STATE / "venv.log")
     stamp.write_text(f"{base}\n{project}\n")

@@ -1,7 +1,6 @@
 """Making a base image: an interrupted or failed run harms nobody, the second run takes the cached one. Needs root."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -88,17 +87,17 @@ def test_what_a_killed_run_left_is_removed_by_the_next_and_its_processes_are_gon
     begun = tmp_path / "begun"
     debootstrap.write_text(f"#!/bin/sh\nsleep 1000 & echo $$ > {begun}; wait\n")
     program = f"""
-from collections.abc import Callable
 from pathlib import Path
 from dopq.container_handler import base_image
 from dopq.container_handler.docker_engine import DockerEngine
 base_image.bootstrap(DockerEngine({engine_url!r}), "dopq-test/never:1", Path({str(cache)!r}), print)
 """
-    run = subprocess.Popen([sys.executable, "-c", program])
-    wait_until(begun.exists)
-    assert commands_naming(debootstrap) != []
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
+    with subprocess.Popen([sys.executable, "-c", program]) as run:
+        try:
+            wait_until(lambda: begun.exists() or run.poll() is not None)
+            assert commands_naming(debootstrap) != []
+        finally:
+            run.kill()
     wait_until(lambda: commands_naming(debootstrap) == [])
     assert [name for name in files(cache) if name.startswith("work-")] != []
     debootstrap.write_text("#!/bin/sh\nexit 1\n")
