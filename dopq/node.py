@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
+from dopq.container_handler.outputs import discard
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
@@ -227,7 +227,7 @@ def _tidy(paths: Paths, platform: DataPlatform) -> None:
     jobs, keys = {*alive, *unpublished}, {*alive.values(), *unpublished.values()}
     for folder in paths.jobs.iterdir():
         if folder.name not in jobs:
-            shutil.rmtree(folder)
+            discard(folder)
     for bundle in paths.spool.iterdir():
         if bundle.name not in keys:  # copied, but not accepted: the original lies in the inbox or with the client
             bundle.unlink()

@@ -8,16 +8,19 @@ begin again anywhere. A share that is away holds up nobody but its readers.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
 
 from dopq.config import Paths
+from dopq.container_handler.outputs import discard
 from dopq.data_platform import DataPlatform
+from dopq.errors import DopqError
 from dopq.job import Ended, Job, JobId, StateName, UserName
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
-from dopq.utils.files import write_atomic
+from dopq.utils.files import fsync_folder, write_atomic
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
 
@@ -25,6 +28,8 @@ log = logger(__name__)
 
 RETRY_S = 1.0
 """How long to leave a share alone that did not take a file."""
+
+_NAME_BYTES = 200
 
 
 class Publisher:
@@ -36,6 +41,7 @@ class Publisher:
         self._paths = paths
         self._doorbell = threading.Condition()
         self._pending: dict[JobId, Job] = {job.id: job for job in platform.unpublished()}
+        self._newest_told = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.trouble: str | None = None  # why the share does not take files at present, for `system`
@@ -67,15 +73,15 @@ class Publisher:
                 job = next(iter(self._pending.values()))
             told = self._tell(job)
             with self._doorbell:
-                if told and self._pending.get(job.id) is job:
+                if self._pending.get(job.id) is job:
                     del self._pending[job.id]
-                    quiet = not self._pending
-                elif not told and (self._stopping or self._doorbell.wait_for(lambda: self._stopping, RETRY_S)):
+                    if not told:  # to the end of the line: what the share refuses of one job holds up no other
+                        self._pending[job.id] = job
+                if not told and (self._stopping or self._doorbell.wait_for(lambda: self._stopping, RETRY_S)):
                     return
-                else:
-                    quiet = False
+                quiet = not self._pending
             if quiet:
-                self._platform.mark_published(job.seq)
+                self._mark()
 
     def _tell(self, job: Job) -> bool:
         try:
@@ -85,8 +91,17 @@ class Publisher:
                 log.warning("share_refuses", path=error.filename, cause=error.strerror)
             self.trouble = f"The share does not take files: {error.strerror} ({error.filename})."
             return False
+        except Exception:
+            log.exception("publisher_defect", job=job.id)  # as if told: the others still want to be
         self.trouble = None
+        self._newest_told = max(self._newest_told, job.seq)
         return True
+
+    def _mark(self) -> None:
+        try:
+            self._platform.mark_published(self._newest_told)
+        except DopqError as error:
+            log.warning("not_marked_as_published", cause=error.message)  # told again after a restart: harmless
 
     def _write(self, job: Job) -> None:
         folder = self._outbox.folder(job)
@@ -104,7 +119,7 @@ class Publisher:
             shelf = self._paths.invalid if end.outcome is StateName.INVALID else self._paths.failed
             return_bundle(bundle, shelf, job, end)
         bundle.unlink(missing_ok=True)
-        shutil.rmtree(self._paths.jobs / str(job.id), ignore_errors=True)
+        discard(self._paths.jobs / str(job.id))
 
 
 def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
@@ -116,10 +131,6 @@ def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
     folder = shelf / job.user
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     target = _place(folder, job)
-    if bundle.exists():
-        partial = target.with_name(f".{target.name}.part")
-        shutil.copyfile(bundle, partial)
-        partial.replace(target)
     reason = {
         "schema_version": SCHEMA_VERSION,
         "job": int(job.id),
@@ -130,16 +141,37 @@ def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
         "reason": reason_to_wire(end.reason),
         "problems": [problem_to_wire(problem) for problem in end.problems],
     }
-    write_atomic(target.with_name(f"{target.name}.reason.txt"), status_text(job))
+    # First of all, since it says whose the name is, to a call that comes after this one was killed.
     write_atomic(target.with_name(f"{target.name}.reason.json"), json.dumps(reason, indent=2) + "\n")
+    write_atomic(target.with_name(f"{target.name}.reason.txt"), status_text(job))
+    if bundle.exists():
+        _copy(bundle, target)
 
 
 def _place(folder: Path, job: Job) -> Path:
-    plain = folder / job.bundle
-    numbered = plain.with_name(f"{plain.stem}-{job.id}{plain.suffix}")
-    if _reason_of(plain) in {None, int(job.id)} and (not plain.exists() or _reason_of(plain) == int(job.id)):
+    plain = folder / _short(job.bundle)
+    owner = _reason_of(plain)
+    if owner == job.id or (owner is None and not plain.exists()):
         return plain
-    return numbered
+    return plain.with_name(f"{plain.stem}-{job.id}{plain.suffix}")
+
+
+def _short(name: str) -> str:
+    """A file name that leaves room for what we append to it: file systems take 255 bytes."""
+    if len(name.encode()) <= _NAME_BYTES:
+        return name
+    ending = Path(name).suffix[:10]
+    return name.encode()[: _NAME_BYTES - len(ending.encode())].decode(errors="ignore") + ending
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, whole and on disk before it has its name: its source goes next."""
+    partial = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)
+    fsync_folder(target.parent)
 
 
 def _reason_of(target: Path) -> int | None:
