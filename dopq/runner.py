@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from dopq.config import ContainerSettings, Paths
-from dopq.container_handler.container import NODE_LABEL, container_name, container_request
+from dopq.container_handler.container import NODE_LABEL, container_name, container_name_prefix, container_request
 from dopq.container_handler.engine import (
     Absent,
     Alive,
@@ -49,6 +49,9 @@ log = logger(__name__)
 
 RETRY_S = 1.0
 """How long to leave an engine or a share alone that did not answer."""
+
+DEFECT_S = 10.0
+"""How long to leave a job alone after an error that nobody foresaw, such as a full disk under the journal."""
 
 WAIT_S = 30.0
 
@@ -115,15 +118,17 @@ class Runner:
     # --- one job ------------------------------------------------------------------------------------------------------
 
     def _carry(self, job: Job) -> None:
-        try:
-            self._walk(job)
-        except _NodeStops:
-            log.info("job_left_running", job=job.id)
-        except Exception:
-            log.exception("runner_defect", job=job.id)
-        finally:
-            with self._lock:
-                self._carried.pop(job.id, None)
+        while lease_of(self._platform.job(job.id).state):
+            try:
+                self._walk(job)
+            except _NodeStops:
+                log.info("job_left_running", job=job.id)
+                break
+            except Exception:
+                log.exception("runner_defect", job=job.id)
+                self._stopping.wait(DEFECT_S)  # then from the start: every step looks before it acts
+        with self._lock:
+            self._carried.pop(job.id, None)
 
     def _walk(self, job: Job) -> None:
         name = self._name(job)
@@ -153,6 +158,8 @@ class Runner:
         if isinstance(seen, Created):
             self._engine.start(name)
             seen = self._engine.observe(name)
+        if isinstance(seen, Exited) and seen.error:
+            raise EngineRefused(f"{seen.error}.")  # said before, when nobody heard it
         if isinstance(seen, Alive | Exited):
             now = self._platform.mark_running(job.id, seen.started_at)
             if isinstance(now.state, Stopping):
@@ -187,13 +194,19 @@ class Runner:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with os.fdopen(descriptor, "ab", buffering=0) as file:
             skip = os.fstat(file.fileno()).st_size
-            for chunk in self._engine.log(name):
-                new = chunk[skip:]
+            for chunk in self._log_of(name):
+                new = memoryview(chunk)[skip:]
                 skip = max(0, skip - len(chunk))
-                if new:
-                    file.write(new)
+                while new:
+                    new = new[file.write(new) :]  # a disk that is nearly full takes a part
                 if self._stopping.is_set():
                     raise _NodeStops
+
+    def _log_of(self, name: ContainerName) -> Iterator[bytes]:
+        try:
+            yield from self._engine.log(name)
+        except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
+            log.warning("log_refused", container=name, cause=refused.message)
 
     def _finish(self, job: Job, name: ContainerName, seen: Absent | Exited | EngineRefused) -> None:
         left = self._asking(lambda: self._collect(job))
@@ -211,7 +224,7 @@ class Runner:
             started_at=ran.started_at if ran else started_at(state),
             use=self._sampler.take(job.id),
         )
-        self._asking(lambda: self._engine.remove(name))
+        self._quietly(lambda: self._asking(lambda: self._engine.remove(name)))
 
     def _collect(self, job: Job) -> list[str]:
         return collect(self._settings.paths.jobs / str(job.id) / OUTPUT, self._outbox.folder(job) / OUTPUT)
@@ -263,7 +276,9 @@ class Runner:
 
     def _remove_unleased(self, names: Iterable[ContainerName]) -> None:
         wanted = {self._name(job) for job in self._platform.alive() if lease_of(job.state)}
-        for name in set(names) - wanted:
+        # A label alone proves nothing: images carry it too, and hand it on to whatever people make of them.
+        ours = {name for name in names if name.startswith(container_name_prefix(self._settings.node_id))}
+        for name in ours - wanted:
             self._asking(partial(self._engine.remove, name))
             log.info("container_swept", container=name)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dopq.config import QueueSettings
@@ -101,7 +102,8 @@ class Scheduler:
         for job_id, deadline, limit_s in self._deadlines():
             if deadline <= now:
                 reason = Reason("time_limit", f"It reached its time limit of {timedelta(seconds=limit_s)}.")
-                self._platform.request_stop(job_id, StateName.TIMED_OUT, reason, Actor.SCHEDULER)
+                with suppress(WrongState):  # it ended in this moment
+                    self._platform.request_stop(job_id, StateName.TIMED_OUT, reason, Actor.SCHEDULER)
 
     def _seconds_to_next_deadline(self) -> float:
         now = self._clock.now()

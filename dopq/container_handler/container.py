@@ -15,7 +15,12 @@ ATTEMPT_LABEL = "dopq.attempt"
 
 def container_name(node_id: str, job: JobId, attempt: int) -> ContainerName:
     """The one name that this attempt can have, so that whoever asks twice finds what the first call made."""
-    return ContainerName(f"dopq-{node_id}-{job}-{attempt}")
+    return ContainerName(f"{container_name_prefix(node_id)}{job}-{attempt}")
+
+
+def container_name_prefix(node_id: str) -> str:
+    """How the names of all containers of a node begin."""
+    return f"dopq-{node_id}-"
 
 
 def container_request(
