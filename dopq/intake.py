@@ -45,6 +45,12 @@ class Drop:
     user: UserName
     path: Path
 
+    @property
+    def bundle(self) -> str:
+        """The file's name as text that can be shown and stored, whatever bytes it has."""
+        text = os.fsencode(self.path.name).decode("utf-8", "replace")
+        return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
     def key(self, stamp: Stamp) -> str:
         """The same for the same drop, however often it is met; another for a later file of the same name."""
         what = "\0".join([self.user, self.path.name, *(str(part) for part in _parts(stamp))])
@@ -80,7 +86,7 @@ def scan(inbox: Path) -> dict[Drop, Stamp]:
     """
     found: dict[Drop, Stamp] = {}
     for folder in _entries(inbox):
-        if not folder.is_dir(follow_symlinks=False):
+        if not (folder.is_dir(follow_symlinks=False) and folder.name.isascii()):  # names of users are ASCII
             continue
         for entry in _entries(Path(folder.path)):
             if _is_temporary(entry.name) or not entry.is_file(follow_symlinks=False):
@@ -98,7 +104,10 @@ def looks_complete(path: Path) -> bool:
     if path.suffix.lower() != ".zip":
         return True
     try:
-        return zipfile.is_zipfile(path)
+        # Not by name: a FIFO put there since the last look would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            return zipfile.is_zipfile(file)
     except OSError:
         return False
 

@@ -8,10 +8,12 @@ its successor is told again what is to be done.
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -94,7 +96,7 @@ class Provider:
         match message:
             case Accepted():
                 if message.key in self._asked:
-                    remove_drop(*self._asked.pop(message.key))
+                    self._remove(*self._asked.pop(message.key))
                 if message.build and message.job not in self._ordered:
                     self._ordered.add(message.job)
                     self._builds[message.job] = threading.Event()
@@ -126,7 +128,13 @@ class Provider:
             return
         if copied:
             self._asked[key] = (drop, stamp)
-            self._say(Taken(key, drop.user, drop.path.name))
+            self._say(Taken(key, drop.user, drop.bundle))
+
+    def _remove(self, drop: Drop, stamp: Stamp) -> None:
+        try:
+            remove_drop(drop, stamp)
+        except OSError as error:  # met again at the next look, and accepted as the same job
+            log.warning("drop_not_removed", path=drop.path, cause=error.strerror)
 
     def _make_image(self, order: Accepted, cancelled: threading.Event) -> None:
         """Turn one bundle into one answer, whatever happens."""
@@ -193,19 +201,23 @@ def main(settings: ProviderSettings, pipe: Connection) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the node says when; a Ctrl-C goes to the whole terminal group
         signal.signal(ignored, signal.SIG_IGN)
     logs.setup(settings.log_level.upper(), json_lines=settings.log_json)
-    saying = threading.Lock()
-
-    def say(message: FromProvider) -> None:
-        with saying:
-            pipe.send(message)
-
-    provider = Provider(settings, DockerEngine(settings.engine_url), say, SystemClock())
+    # A thread of its own: if both ends only wrote, each would wait for the other to read.
+    said: queue.SimpleQueue[FromProvider] = queue.SimpleQueue()
+    threading.Thread(target=speak, args=(pipe, said), name="speaker", daemon=True).start()
+    provider = Provider(settings, DockerEngine(settings.engine_url), said.put, SystemClock())
     log.info("provider_ready", pid=os.getpid())
     try:
         serve(provider, pipe, SystemClock())
     except (EOFError, OSError) as gone:
         log.info("node_gone", cause=type(gone).__name__)
     provider.stop()
+
+
+def speak(pipe: Connection, said: queue.SimpleQueue[FromProvider]) -> None:
+    """Pass on what is said until the node has gone."""
+    with suppress(OSError):
+        while True:
+            pipe.send(said.get())
 
 
 def serve(provider: Provider, pipe: Connection, clock: Clock) -> None:
