@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dopq.errors import BadConfig
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+TimeLimit = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]  # far beyond, a deadline would leave the calendar
 Port = Annotated[int, Field(ge=0, le=65535)]
 # Only this machine: without TLS a token would cross the network in the clear.
 Loopback = Annotated[str, Field(pattern=r"^(127(\.[0-9]{1,3}){3}|localhost|::1)$")]
@@ -83,10 +84,10 @@ class QueueSettings(Section):
     """Order and limits."""
 
     half_life_s: Positive = 7 * 86400.0
-    cpu_job_rate: Annotated[float, Field(ge=0)] = 0.05
+    cpu_job_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
     max_running: Annotated[int, Field(ge=0)] = 0
-    max_time_limit_s: Count = 14 * 86400
-    default_time_limit_s: Count = 14 * 86400
+    max_time_limit_s: TimeLimit = 14 * 86400
+    default_time_limit_s: TimeLimit = 14 * 86400
 
 
 class GpuSettings(Section):
@@ -200,9 +201,14 @@ def with_changes(text: str, changes: Iterable[str]) -> str:
         section, dot, name = key.strip().partition(".")
         if not equals or not dot:
             raise BadConfig(f"{change!r} is no setting.", "Write section.key=value, for example node.name=lab1.")
-        lines[_line_of(lines, section, name)] = f"{name} = {_as_toml(value.strip())}"
+        number = _line_of(lines, section, name)
+        lines[number] = f"{name} = {_as_toml(value.strip())}{_comment_of(lines[number])}"
     changed = "\n".join(lines) + "\n"
-    parse(tomllib.loads(changed), "the new settings")
+    try:
+        table = tomllib.loads(changed)
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfig(f"The changed settings are no TOML: {error}.", "Change this key with an editor.") from error
+    parse(table, "the new settings")
     return changed
 
 
@@ -216,12 +222,26 @@ def _line_of(lines: list[str], section: str, name: str) -> int:
     raise BadConfig(f"There is no setting {section}.{name}.", "`dopq config show` prints every key.")
 
 
+def _comment_of(line: str) -> str:
+    """The comment at the end of a line with a key, with the space before it; a `#` inside a text begins none."""
+    for end, character in enumerate(line):
+        if character == "#" and _is_toml(line[:end]):
+            return line[len(line[:end].rstrip()) :]
+    return ""
+
+
 def _as_toml(value: str) -> str:
+    if "\n" not in value and _is_toml(f"value = {value}"):
+        return value
+    return json.dumps(value, ensure_ascii=False)  # such a JSON string is a TOML basic string
+
+
+def _is_toml(text: str) -> bool:
     try:
-        tomllib.loads(f"value = {value}")
+        tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        return json.dumps(value)  # a JSON string is a TOML basic string
-    return value
+        return False
+    return True
 
 
 def node_name(settings: NodeSettings) -> str:

@@ -17,12 +17,12 @@ from pydantic import Field
 
 from dopq import __version__
 from dopq.data_platform import DataPlatform
-from dopq.errors import NotAllowed
+from dopq.errors import NotAllowed, NotFound
 from dopq.job import Building, Ended, Job, JobId
 from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
-from dopq.uploads import CHUNK_BYTES, Uploads
+from dopq.uploads import CHUNK_BYTES, Uploads, upload_id
 from dopq.users import Role, User
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, Plain, time_to_wire
@@ -35,9 +35,9 @@ LONGEST_WAIT_S = 5.0
 Reference = Annotated[str, Field(min_length=1, max_length=100)]
 Key = Annotated[str, Field(min_length=8, max_length=100)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)]
-Offset = Annotated[int, Field(ge=0)]
+Offset = Annotated[int, Field(ge=0, le=2**48)]
 Length = Annotated[int, Field(ge=1, le=CHUNK_BYTES)]
-BundleName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+BundleName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
 
 
 class Access(StrEnum):
@@ -183,7 +183,9 @@ class DopqController:
         self, caller: User, key: Key, bundle: BundleName, sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     ) -> Plain:
         """Make a job of a complete upload. The same `key` always answers with the same job."""
-        spooled = self.uploads.finish(caller.name, key, sha256)
+        spooled = upload_id(caller.name, key)
+        if not self.platform.is_known(spooled):  # else its bundle may be gone: the job may have ended meanwhile
+            self.uploads.finish(caller.name, key, sha256)
         job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
         return self.platform.describe([job])[0]
 
@@ -275,5 +277,7 @@ class DopqController:
         return job
 
     def _read_if_there(self, job: Job, path: str, offset: int, length: int) -> bytes:
-        known = {result.path for result in self.outbox.results(job)}
-        return self.outbox.read(job, path, offset, length) if path in known else b""
+        try:
+            return self.outbox.read(job, path, offset, length)
+        except NotFound:
+            return b""

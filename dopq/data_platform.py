@@ -123,6 +123,10 @@ class DataPlatform:
                 self._keep(job)
             return self._alive.get(job.id, job)
 
+    def is_known(self, key: str) -> bool:
+        """Whether a bundle of that key has been accepted, at any time."""
+        return self._journal.has_key(key)
+
     def enqueue(self, job_id: JobId, spec: JobSpec, image: ImageId, *, has_input: bool) -> Job:
         """The image stands: the job joins the queue under the name that its spec gives."""
         with self._lock:

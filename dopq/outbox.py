@@ -78,16 +78,19 @@ class Outbox:
             NotFound: there is no such regular file among the job's results.
         """
         parts = PurePosixPath(path).parts
+        unknown = NotFound(f"Job {job.id} has no result called {path!r}.", "List its results.")
         if not parts or path.startswith("/") or ".." in parts or parts[0] not in {BUILD_LOG, JOB_LOG, OUTPUT}:
-            raise NotFound(f"Job {job.id} has no result called {path!r}.")
+            raise unknown
         try:
             descriptor = _open_beneath(self._path(job, job.name), parts)
-        except OSError as error:
-            raise NotFound(f"Job {job.id} has no result called {path!r} ({error.strerror}).") from error
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise NotFound(f"{path!r} of job {job.id} is not a regular file.")
-            return os.pread(file.fileno(), length, offset)
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            raise unknown from error
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise unknown
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
 
     def _path(self, job: Job, name: str) -> Path:
         return self._root / job.user / f"{job.id}-{name}"
@@ -108,14 +111,14 @@ def _open_beneath(folder: Path, parts: tuple[str, ...]) -> int:
 
 
 def _regular_files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _regular_files(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False):
-                yield entry
+    folders = [] if folder.is_symlink() or not folder.is_dir() else [folder]
+    while folders:  # a loop, since a job may nest folders deeper than Python's stack
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    yield entry
 
 
 def _result(folder: Path, path: Path) -> ResultFile:

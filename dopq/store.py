@@ -197,6 +197,10 @@ class Journal:
         """A job by its number, ended or not."""
         return next(iter(self._jobs("WHERE id = ?", (job_id,))), None)
 
+    def has_key(self, key: str) -> bool:
+        """Whether there is a job of that key, ended or not."""
+        return bool(self._db.rows("SELECT 1 FROM jobs WHERE key = ?", (key,)))
+
     def named(self, name: str, user: UserName) -> list[Job]:
         """Jobs of that name, 100 at most: the user's own first, then those that have not ended, then the newest."""
         order = "user = ? DESC, finished_at IS NULL DESC, id DESC"

@@ -7,6 +7,7 @@ be guessed: it has 256 bits of its own (unlike a password that a person chose).
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -56,8 +57,7 @@ class Users:
                 f"{name!r} cannot be a user name.",
                 "2 to 32 of a-z, 0-9, _ and -, beginning with a letter or _, and not a reserved word.",
             )
-        if not weight > 0:
-            raise UserError(f"A weight of {weight:g} gives no share.", "Use a number above 0; 1 is the usual one.")
+        _check(weight)
         token = secrets.token_urlsafe(32)
         with self._db.transaction() as tx:
             if tx.execute("SELECT 1 FROM users WHERE name = ?", (name,)).fetchone():
@@ -76,8 +76,7 @@ class Users:
 
     def set_weight(self, name: str, weight: float) -> None:
         """Change a user's share. Raises `NotFound` or `UserError`."""
-        if not weight > 0:
-            raise UserError(f"A weight of {weight:g} gives no share.", "Use a number above 0; 1 is the usual one.")
+        _check(weight)
         self._update("weight", weight, name)
 
     def set_role(self, name: str, role: Role) -> None:
@@ -122,5 +121,11 @@ def _user(row: tuple[str, str, float, int | None, str]) -> User:
     return User(UserName(name), Role(role), weight, uid, datetime.fromisoformat(created))
 
 
+def _check(weight: float) -> None:
+    if not 0 < weight < math.inf:
+        raise UserError(f"A weight of {weight:g} gives no share.", "Use a number above 0; 1 is the usual one.")
+
+
 def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    # A stranger's token may be any text, even one that has no UTF-8.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
