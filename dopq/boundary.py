@@ -6,7 +6,6 @@ exactly the methods that are marked `@remote`, and lets only plain data and our 
 
 from __future__ import annotations
 
-import inspect
 import secrets
 import threading
 from collections.abc import Callable
@@ -141,8 +140,8 @@ def _face(controller: DopqController, users: Users) -> Any:
 
 def remote_methods(controller: DopqController) -> list[tuple[str, Callable[..., Any], Access]]:
     """Every method that may be called from outside, with who may call it."""
-    found = inspect.getmembers(controller, lambda member: hasattr(member, "remote_access"))
-    return [(name, method, method.remote_access) for name, method in found]
+    marked = {name: method for name, method in vars(type(controller)).items() if hasattr(method, "remote_access")}
+    return [(name, getattr(controller, name), method.remote_access) for name, method in sorted(marked.items())]
 
 
 def _guarded(method: Callable[..., Any], access: Access, users: Users) -> Any:
