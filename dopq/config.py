@@ -195,7 +195,7 @@ def with_changes(text: str, changes: Iterable[str]) -> str:
     Raises:
         BadConfig: a change is malformed, names no known key, or makes the settings wrong.
     """
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")  # not splitlines(), for which more than TOML's newline ends a line
     for change in changes:
         key, equals, value = change.partition("=")
         section, dot, name = key.strip().partition(".")
@@ -233,7 +233,8 @@ def _comment_of(line: str) -> str:
 def _as_toml(value: str) -> str:
     if "\n" not in value and _is_toml(f"value = {value}"):
         return value
-    return json.dumps(value, ensure_ascii=False)  # such a JSON string is a TOML basic string
+    # Such a JSON string is a TOML basic string, but for one character that TOML alone wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _is_toml(text: str) -> bool:
