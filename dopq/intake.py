@@ -123,7 +123,7 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
         source = os.open(drop.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(source, "rb"):
+    try:
         if Stamp.of(os.fstat(source)) != stamp or not stat.S_ISREG(os.fstat(source).st_mode):
             return None
         if not target.exists():
@@ -138,6 +138,8 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
             partial.replace(target)
             fsync_folder(spool)
         return key
+    finally:
+        os.close(source)
 
 
 def remove_drop(drop: Drop, stamp: Stamp) -> None:
