@@ -79,7 +79,7 @@ def code_in(text: str) -> Iterator[str]:
         if number % 2:
             yield from part.splitlines()[1:]
         else:
-            yield from re.findall(r"`([^`]+)`", part)
+            yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", part))
 
 
 def anchors(path: Path) -> set[str]:
