@@ -47,7 +47,7 @@ def in_words(command: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
 
 def exit_code(error: DopqError) -> int:
-    """The exit code for an error (DESIGN.md 5.1)."""
+    """The exit code for an error (docs/json.md, "Exit codes")."""
     match error:
         case NotFound():
             return 3

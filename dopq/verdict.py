@@ -14,7 +14,7 @@ def verdict(state: State, seen: Absent | Exited | EngineRefused) -> tuple[Outcom
     A job that was asked to stop becomes what it was asked to, unless its process had ended before that.
     """
     if isinstance(seen, EngineRefused):
-        return StateName.FAILED, Reason("start_failed", f"The container could not be started: {seen.message}")
+        return StateName.FAILED, Reason("start_failed", f"The container could not be started: {seen}")
     if isinstance(state, Stopping) and (isinstance(seen, Absent) or seen.finished_at >= state.since):
         return state.becomes, state.reason
     if isinstance(seen, Absent):

@@ -58,7 +58,7 @@ def problem_to_wire(problem: Problem) -> Plain:
 
 
 def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, penalty: float | None) -> Plain:
-    """A job as the contract spells it (DESIGN.md 5.2), with the bundle's name besides."""
+    """A job as the contract spells it (docs/json.md), with the bundle's name besides."""
     work = work_of(job.state)
     spec = work.spec if work else JobSpec(name=job.name)
     return {

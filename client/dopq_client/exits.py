@@ -1,4 +1,4 @@
-"""From outcomes to exit codes: the one place (DESIGN.md 5.1)."""
+"""From outcomes to exit codes: the one place (docs/json.md, "Exit codes")."""
 
 from __future__ import annotations
 

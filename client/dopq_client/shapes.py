@@ -1,4 +1,4 @@
-"""What the service answers, as types: the contract of DESIGN.md 5.2 and docs/json.md.
+"""What the service answers, as types: the contract of docs/json.md.
 
 Times are ISO 8601 in UTC, sizes bytes, durations seconds; what is absent is None. A newer service may send more.
 """
