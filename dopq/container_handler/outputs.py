@@ -37,7 +37,7 @@ def collect(source: Path, target: Path) -> list[str]:
         return []
     partial = target.with_name(f".{target.name}.partial")
     partial.mkdir(mode=0o755, exist_ok=True)
-    left = list(_move_tree(source, partial)) if source.is_dir() else []
+    left = list(_move_tree(source, partial)) if source.is_dir() and not source.is_symlink() else []
     if left:
         write_atomic(target.with_name(f"{target.name}.left_behind.txt"), "".join(f"{line}\n" for line in left))
     partial.replace(target)
