@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -246,13 +246,10 @@ class Journal:
             for seq, at, old, new, actor, cause in rows
         ]
 
-    def clear(self, jobs: Iterable[JobId]) -> None:
-        """Take ended jobs out of the history. Their rows and stories stay."""
+    def clear(self) -> int:
+        """Take every ended job out of the history; how many it held. Their rows and stories stay."""
         with self._db.transaction() as tx:
-            tx.executemany(
-                "UPDATE jobs SET cleared = 1 WHERE id = ? AND finished_at IS NOT NULL",
-                [(job,) for job in jobs],
-            )
+            return tx.execute("UPDATE jobs SET cleared = 1 WHERE finished_at IS NOT NULL AND NOT cleared").rowcount
 
     def note(self, key: str, value: str | None) -> None:
         """Remember a small fact across restarts; None forgets it."""

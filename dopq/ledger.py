@@ -1,0 +1,63 @@
+"""The ledger: every user's account, charged from the begin of a lease to the end of its process.
+
+In memory and without a clock; the journal keeps each account beside the change that moved it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from dopq.job import Ended, Job, State, UserName, lease_of
+from dopq.penalty import Account, charge_rate, penalty, refunded, usage_at, with_rate
+
+
+class Ledger:
+    """What everybody has used. Not thread-safe: its one owner has a lock.
+
+    Args:
+        half_life_s: seconds after which used GPU time counts half.
+        cpu_job_rate: GPUs charged for a job that uses none.
+    """
+
+    def __init__(self, accounts: Mapping[UserName, Account], half_life_s: float, cpu_job_rate: float) -> None:
+        self._accounts = dict(accounts)
+        self._half_life_s = half_life_s
+        self._cpu_job_rate = cpu_job_rate
+
+    @property
+    def accounts(self) -> dict[UserName, Account]:
+        """Every account as it was last changed."""
+        return dict(self._accounts)
+
+    def usage(self, now: datetime) -> dict[UserName, float]:
+        """Decayed GPU-seconds of every user with an account, running jobs counted live."""
+        return {user: usage_at(account, now.timestamp(), self._half_life_s) for user, account in self._accounts.items()}
+
+    def penalties(self, weights: Mapping[UserName, float], now: datetime) -> dict[UserName, float]:
+        """The penalty of every user with an account; one who is not registered any more has weight 1."""
+        return {user: penalty(usage, weights.get(user, 1.0)) for user, usage in self.usage(now).items()}
+
+    def after(self, old: Job, new: Job, leased: Iterable[Job], now: datetime) -> Account | None:
+        """The user's account once `old` has become `new`; None where no lease begins or ends with that.
+
+        `leased`: all jobs that hold a lease before the change.
+        """
+        if lease_of(old.state) == lease_of(new.state):
+            return None
+        # Summed anew, not added to: neither rounding nor a changed setting may stay in an account for ever.
+        others = [job for job in leased if job.user == new.user and job.id != new.id]
+        rate = sum(self._rate(job.state) for job in [*others, new])
+        known = self._accounts.get(new.user, Account())
+        account = with_rate(known, rate, now.timestamp(), self._half_life_s)
+        if isinstance(new.state, Ended):  # its process ended before we came to know, perhaps while the node was down
+            account = refunded(account, self._rate(old.state), new.state.at.timestamp(), self._half_life_s)
+        return account
+
+    def put(self, user: UserName, account: Account) -> None:
+        """Replace an account, after the journal has it."""
+        self._accounts[user] = account
+
+    def _rate(self, state: State) -> float:
+        lease = lease_of(state)
+        return charge_rate(len(lease.gpus), self._cpu_job_rate) if lease else 0.0

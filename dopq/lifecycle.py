@@ -1,0 +1,111 @@
+"""The life of a job: from where it stands and what happens to it, to where it stands then.
+
+Pure: no clock, no I/O. The owner of the truth (data_platform.py) asks here what follows, and the register writes it
+down. A state that is returned as it came means that there is nothing to do: asking twice is fine. docs/states.md draws
+all of it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dopq.errors import InvariantBroken, WrongState
+from dopq.job import (
+    ARROWS,
+    Actor,
+    Building,
+    Ended,
+    GpuId,
+    Job,
+    Lease,
+    Outcome,
+    Queued,
+    Reason,
+    ResourceUse,
+    Running,
+    Starting,
+    State,
+    StateName,
+    Stopping,
+    lease_of,
+    work_of,
+)
+
+
+def check_arrow(job: Job, state: State, actor: Actor) -> None:
+    """Raise `WrongState` unless `actor` may take `job` to `state`."""
+    if actor not in ARROWS.get((job.state.name, state.name), frozenset()):
+        raise WrongState(f"Job {job.id} is {job.state.name}; it cannot become {state.name} by the {actor}.")
+
+
+def begun(job: Job, gpus: frozenset[GpuId], now: datetime) -> Starting:
+    """It was chosen, and given its GPUs. Raises `WrongState` where it has left the queue since."""
+    if not isinstance(job.state, Queued):
+        raise WrongState(f"Job {job.id} is {job.state.name}, not queued.")
+    return Starting(job.state.work, Lease(attempt=1, gpus=gpus, since=now))
+
+
+def process_runs(job: Job, started_at: datetime) -> Running | Stopping:
+    """Its process runs. One that was asked to stop meanwhile stays `stopping`."""
+    match job.state:
+        case Starting(work, lease):
+            return Running(work, lease, started_at)
+        case Running() | Stopping():
+            return job.state
+        case _:
+            raise WrongState(f"Job {job.id} is {job.state.name}; it cannot be running.")
+
+
+def asked_to_stop(job: Job, becomes: StateName, reason: Reason, now: datetime) -> Stopping:
+    """Somebody wants its container to end; `becomes` is what it is then. The first who asked counts."""
+    if becomes is not StateName.CANCELLED and becomes is not StateName.TIMED_OUT:
+        raise InvariantBroken(f"A stopped job does not become {becomes}.")
+    match job.state:
+        case Starting(work, lease):
+            return Stopping(work, lease, None, becomes, reason, now)
+        case Running(work, lease, started):
+            return Stopping(work, lease, started, becomes, reason, now)
+        case Stopping():
+            return job.state
+        case _:
+            raise WrongState(f"Job {job.id} is {job.state.name}; it has no container to stop.")
+
+
+def cancelled(job: Job, reason: Reason, now: datetime) -> Stopping | Ended:
+    """Its user wants it no more: it ends at once where it has no container, else that has to stop first."""
+    match job.state:
+        case Building() | Queued():
+            return Ended(StateName.CANCELLED, now, reason, work=work_of(job.state))
+        case Starting() | Running() | Stopping():
+            return asked_to_stop(job, StateName.CANCELLED, reason, now)
+        case Ended(outcome=StateName.CANCELLED):
+            return job.state
+        case Ended(outcome=outcome):
+            raise WrongState(f"Job {job.id} has ended already: {outcome}.", "There is nothing left to cancel.")
+
+
+def finished(
+    job: Job,
+    outcome: Outcome,
+    reason: Reason,
+    *,
+    at: datetime,
+    now: datetime,
+    exit_code: int | None,
+    started_at: datetime | None,
+    use: ResourceUse | None,
+) -> Ended:
+    """Its container is over. `at` is the engine's time, and is kept between the lease's begin and now."""
+    lease = lease_of(job.state)
+    if lease is None:
+        raise WrongState(f"Job {job.id} is {job.state.name}; it has no run to finish.")
+    return Ended(
+        outcome,
+        at=min(max(at, lease.since), max(now, lease.since)),
+        reason=reason,
+        exit_code=exit_code,
+        work=work_of(job.state),
+        lease=lease,
+        started_at=started_at,
+        use=use or ResourceUse(),
+    )

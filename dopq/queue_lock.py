@@ -1,0 +1,39 @@
+"""The lock on the queue: a lease, so that a forgotten one ends by itself. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Self
+
+from dopq.job import Reason
+from dopq.wire import Plain, time_to_wire
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLock:
+    """Nothing is started before `until`, at the wish of `owner`."""
+
+    owner: str
+    reason: str
+    until: datetime
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The lock that `to_json` wrote."""
+        data = json.loads(text)
+        return cls(data["owner"], data["reason"], datetime.fromisoformat(data["until"]))
+
+    def to_json(self) -> str:
+        """As the journal notes it."""
+        return json.dumps(asdict(self) | {"until": self.until.isoformat()})
+
+    def to_wire(self) -> Plain:
+        """As it is told to people."""
+        return {"owner": self.owner, "reason": self.reason, "until": time_to_wire(self.until)}
+
+    def obstacle(self) -> Reason:
+        """Why a job does not start; the time is that of the node's own zone."""
+        until = self.until.astimezone().strftime("%H:%M on %d %b")
+        return Reason("locked", f"{self.owner} locked the queue until {until}: {self.reason}")

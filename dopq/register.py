@@ -1,0 +1,139 @@
+"""The register: where every job stands, in memory and on disk.
+
+One entry at a time, in one order: the journal first, then memory, then whoever listens. Live jobs are in memory, ended
+ones are read from the journal. Which change may happen is lifecycle.py's to say.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from dopq import lifecycle
+from dopq.errors import InvariantBroken, NotFound, WrongState
+from dopq.job import Actor, Building, Ended, GpuId, Job, JobId, State, gpus_held, lease_of
+from dopq.ledger import Ledger
+from dopq.store import Journal
+from dopq.utils.clock import Clock
+from dopq.utils.log import logger
+
+log = logger(__name__)
+
+Listener = Callable[[Job], None]
+
+
+class Register:
+    """Every job, with the accounts that its changes charge.
+
+    Attributes:
+        lock: hold it to look and then act on what was seen; every method here takes it, too.
+        ledger: what everybody used; look at it under the lock.
+    """
+
+    def __init__(self, journal: Journal, ledger: Ledger, clock: Clock) -> None:
+        self.lock = threading.RLock()
+        self.ledger = ledger
+        self._journal = journal
+        self._clock = clock
+        self._changed = threading.Condition(self.lock)
+        self._listeners: list[Listener] = []
+        self._alive: dict[JobId, Job] = {job.id: job for job in journal.alive()}
+        # Those of them that hold a lease: few, however long the queue is.
+        self._leased: dict[JobId, Job] = {job.id: job for job in self._alive.values() if lease_of(job.state)}
+        self._seq = journal.last_seq()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with every job that changed, after the change is on disk.
+
+        It runs in the thread that made the change: it must ring a doorbell and return.
+        """
+        with self.lock:
+            self._listeners.append(listener)
+
+    def wait_for_change(self, after_seq: int, timeout_s: float) -> int:
+        """Wait until some job has changed since journal entry `after_seq`, at most `timeout_s`; the newest entry."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._seq > after_seq, timeout_s)
+            return self._seq
+
+    def add(self, job: Job, cause: str) -> Job:
+        """Enter a new job, or find the one that has its key already; see `Journal.add`."""
+        with self.lock:
+            job = self._journal.add(job, cause)
+            if isinstance(job.state, Building) and job.id not in self._alive:
+                self._keep(job)
+            return self._alive.get(job.id, job)
+
+    def move(self, job: Job, state: State, actor: Actor, cause: str) -> Job:
+        """Take a job to `state`, and its name with it. The state that it is in already changes nothing.
+
+        Raises:
+            WrongState: `actor` may not do that; nothing has changed.
+        """
+        with self.lock:
+            if state is job.state:
+                return job
+            lifecycle.check_arrow(job, state, actor)
+            now, old, new = self._clock.now(), self._alive[job.id], replace(job, state=state)
+            account = self.ledger.after(old, new, self._leased.values(), now)
+            new = self._journal.change(new, old, actor, cause, now, account)
+            if account is not None:
+                self.ledger.put(new.user, account)
+            self._keep(new)
+            arrow = f"{old.state.name}->{new.state.name}"
+            log.info("state_changed", job=new.id, user=new.user, arrow=arrow, actor=actor, cause=cause)
+            return new
+
+    def job(self, job_id: JobId) -> Job:
+        """A job by number, ended or not. Raises `NotFound`."""
+        with self.lock:
+            job = self._alive.get(job_id) or self._journal.job(job_id)
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.", "`dopq-client status` and `history` list them.")
+        return job
+
+    def live(self, job_id: JobId) -> Job:
+        """A job that has not ended. Raises `NotFound`, or `WrongState` when it has."""
+        job = self.job(job_id)
+        if isinstance(job.state, Ended):
+            raise WrongState(f"Job {job_id} has ended: {job.state.name}.")
+        return job
+
+    def alive(self) -> list[Job]:
+        """Every job that has not ended, oldest first."""
+        with self.lock:
+            return list(self._alive.values())
+
+    def leased(self) -> list[Job]:
+        """Every job that holds a lease."""
+        with self.lock:
+            return list(self._leased.values())
+
+    def gpus_held(self) -> frozenset[GpuId]:
+        """The GPUs that nobody else may get now."""
+        return frozenset().union(*(gpus_held(job.state) for job in self.leased()))
+
+    def assert_consistent(self) -> None:
+        """Raise `InvariantBroken` unless memory says what the journal says and no GPU is held twice."""
+        with self.lock:
+            if self._journal.alive() != sorted(self._alive.values(), key=lambda job: job.id):
+                raise InvariantBroken("Memory and journal disagree about the jobs that have not ended.")
+            if self._journal.accounts() != self.ledger.accounts:
+                raise InvariantBroken("Memory and journal disagree about what users have used.")
+            if sum(len(gpus_held(job.state)) for job in self._alive.values()) != len(self.gpus_held()):
+                raise InvariantBroken("Two jobs hold the same GPU.")
+
+    def _keep(self, job: Job) -> None:
+        if isinstance(job.state, Ended):
+            del self._alive[job.id]
+        else:
+            self._alive[job.id] = job
+        if lease_of(job.state):
+            self._leased[job.id] = job
+        else:
+            self._leased.pop(job.id, None)
+        self._seq = job.seq
+        self._changed.notify_all()
+        for listener in self._listeners:
+            listener(job)
