@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dopq.errors import BadConfig
+from dopq.errors import BadConfig, OperatorError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -144,7 +144,16 @@ class Paths:
         self.failed = self.share / "failed"
 
     def make(self) -> None:
-        """Create the folders that are missing; the state folder readable by the service alone."""
+        """Create the folders that are missing; the state folder readable by the service alone.
+
+        Raises:
+            OperatorError: there is a journal already, but no outbox: most likely the share is not mounted.
+        """
+        if self.journal.exists() and not self.outbox.is_dir():  # below a bare mount point nobody would find results
+            raise OperatorError(
+                f"The share {self.share} is away: it has no outbox, but this node has a journal.",
+                f"Mount it. If it is meant to be a new one: mkdir -p {self.outbox}",
+            )
         for private in (self.state, self.spool, self.uploads, self.jobs, self.cache):
             private.mkdir(mode=0o700, parents=True, exist_ok=True)
         for shared in (self.share, self.inbox, self.outbox, self.invalid, self.failed):

@@ -48,12 +48,21 @@ class Outbox:
         self._root = root
         self._lock = threading.Lock()
 
+    def path(self, job: Job) -> Path:
+        """Where the job's folder is, or will be."""
+        return self._path(job, job.name)
+
     def folder(self, job: Job) -> Path:
-        """The job's folder, made if it is missing, renamed if the job got its own name since."""
-        path = self._path(job, job.name)
+        """The job's folder, made if it is missing, renamed if the job got its own name since.
+
+        Raises:
+            OSError: the share does not take it now, or is away.
+        """
+        path = self.path(job)
         with self._lock:
             if not path.is_dir():
-                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                # Never the outbox itself: below a mount point whose share is away, nobody would find the results.
+                path.parent.mkdir(mode=0o755, exist_ok=True)
                 first = self._path(job, name_from_bundle(job.bundle))
                 if first != path and first.is_dir():
                     first.rename(path)

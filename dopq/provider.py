@@ -24,6 +24,7 @@ from dopq.container_handler.bundle import prepare
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
+from dopq.container_handler.outputs import discard
 from dopq.container_handler.refusal import problems_of
 from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineUnavailable
 from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
@@ -37,6 +38,12 @@ log = logs.logger(__name__)
 
 ENGINE_RETRY_S = 2.0
 """How long to leave an engine alone that did not answer."""
+
+SHARE_RETRY_S = 1.0
+"""How long to leave a share alone that is away."""
+
+LATE_WORD_S = 1.0
+"""How much later than its files' disappearance the word of a job's cancelling may reach us."""
 
 ASK_AGAIN_S = 30.0
 """How long to leave a drop alone whose user is not registered; perhaps they are by then."""
@@ -137,16 +144,24 @@ class Provider:
             log.warning("drop_not_removed", path=drop.path, cause=error.strerror)
 
     def _make_image(self, order: Accepted, cancelled: threading.Event) -> None:
-        """Turn one bundle into one answer, whatever happens."""
+        """Turn one bundle into one answer, whatever happens. One that was cancelled needs none."""
         try:
-            answer = self._image_or_reason(order, cancelled)
+            self._say_unless_stopped(self._image_or_reason(order, cancelled))
         except Exception:
-            log.exception("bundle_defect", job=order.job, bundle=order.bundle)
-            sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
-            answer = Rejected(order.job, StateName.BUILD_FAILED, Reason("internal", sentence))
+            if cancelled.wait(LATE_WORD_S):
+                log.info("build_abandoned", job=order.job)
+            else:
+                log.exception("bundle_defect", job=order.job, bundle=order.bundle)
+                sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
+                reason = Reason("internal", sentence)
+                self._say_unless_stopped(Rejected(order.job, StateName.BUILD_FAILED, reason))
+        if cancelled.is_set():
+            discard(self._settings.jobs / str(order.job))  # what was made since the node tidied up after the job
+        self._builds.pop(order.job, None)
+
+    def _say_unless_stopped(self, answer: FromProvider) -> None:
         if not self._stopped.is_set():
             self._say(answer)
-        self._builds.pop(order.job, None)
 
     def _image_or_reason(self, order: Accepted, cancelled: threading.Event) -> Built | Rejected:
         settings = self._settings
@@ -163,7 +178,7 @@ class Provider:
                 templates=settings.templates,
                 python_base=settings.python_base,
             )
-            with Path(order.build_log).open("wb", buffering=0) as build_log:
+            with self._open_log(order, cancelled) as build_log:
                 image = self._build(order, prepared.context, build_log, cancelled)
             prepared.context.unlink()
         except BundleRejected as refused:
@@ -173,7 +188,20 @@ class Provider:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
 
+    def _open_log(self, order: Accepted, cancelled: threading.Event) -> BinaryIO:
+        while True:
+            try:
+                return Path(order.build_log).open("wb", buffering=0)
+            except OSError as away:
+                log.warning("share_away", job=order.job, cause=away.strerror)
+                if cancelled.wait(SHARE_RETRY_S):
+                    raise BuildFailed("The build was broken off.") from away
+
     def _build(self, order: Accepted, context: Path, build_log: BinaryIO, cancelled: threading.Event) -> ImageId:
+        def write(data: bytes) -> None:
+            with suppress(OSError):  # a share that goes away takes some of the log along, but not the build
+                build_log.write(data)
+
         labels = {"dopq.node": self._settings.node_id, "dopq.job": str(order.job)}
         while True:
             try:
@@ -182,13 +210,13 @@ class Provider:
                         tar,
                         tag=f"dopq/{order.user}/{order.job}",
                         labels=labels,
-                        log=build_log.write,
+                        log=write,
                         cancelled=cancelled,
                         timeout_s=self._settings.timeout_s,
                     )
             except EngineUnavailable as away:
                 log.warning("engine_away", job=order.job, cause=away.message)
-                build_log.write(f"The container engine does not answer; trying again: {away.message}\n".encode())
+                write(f"The container engine does not answer; trying again: {away.message}\n".encode())
                 if cancelled.wait(ENGINE_RETRY_S):
                     raise BuildFailed("The build was broken off.") from away
 

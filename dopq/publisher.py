@@ -129,7 +129,7 @@ def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
     Safe to repeat; `bundle` may be gone when an earlier call came as far as that.
     """
     folder = shelf / job.user
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o755, exist_ok=True)  # not the shelf itself, which is missing where the share is away
     target = _place(folder, job)
     reason = {
         "schema_version": SCHEMA_VERSION,

@@ -154,7 +154,10 @@ class Supervisor:
 
     def _order(self, job: Job) -> Accepted:
         build = isinstance(job.state, Building)
-        build_log = str(self._outbox.folder(job) / BUILD_LOG) if build else ""
+        build_log = str(self._outbox.path(job) / BUILD_LOG) if build else ""
+        if build:
+            with contextlib.suppress(OSError):  # a share that is away: the publisher makes it when the share is back
+                self._outbox.folder(job)
         return Accepted(job.key, job.id, job.user, job.bundle, build_log, build)
 
 

@@ -50,6 +50,14 @@ def folder(home: Home, job: Job) -> Path:
 # --- folders ---
 
 
+def test_nothing_is_made_where_the_share_is_away(home: Home, job: Job) -> None:
+    home.paths.share.rename(home.paths.share.with_name("unmounted"))
+    home.paths.share.mkdir()  # the bare mount point
+    with pytest.raises(FileNotFoundError):
+        home.outbox.folder(job)
+    assert list(home.paths.share.iterdir()) == []
+
+
 def test_a_job_has_one_folder_under_its_users_name(home: Home) -> None:
     job = home.building(bundle="My Bundle.zip")
     folder = home.outbox.folder(job)

@@ -8,6 +8,7 @@ import socket
 import stat
 import struct
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -407,3 +408,15 @@ def test_what_links_point_to_stays(folder: Path, tmp_path: Path) -> None:
     (folder / "output" / "link").symlink_to(tmp_path / "precious")
     discard(folder)
     assert (tmp_path / "precious" / "thesis").exists()
+
+
+def test_discarding_twice_at_once_leaves_nothing(tmp_path: Path) -> None:
+    for round_ in range(30):
+        folder = tmp_path / str(round_)
+        (folder / "deep").mkdir(parents=True)
+        all_of_them = [threading.Thread(target=discard, args=(folder,)) for _ in range(4)]
+        for thread in all_of_them:
+            thread.start()
+        for thread in all_of_them:
+            thread.join()
+    assert list(tmp_path.iterdir()) == []
