@@ -41,6 +41,7 @@ class InMemoryNode:
             for name, role in {"anna": Role.USER, "bert": Role.USER, "olga": Role.ADMIN}.items()
         }
         self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
+        (folder / "outbox").mkdir()
         self.outbox = Outbox(folder / "outbox")
         self.stopped = False
         self._drops = count()
