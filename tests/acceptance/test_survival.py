@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import psutil
 
@@ -182,3 +183,21 @@ def test_cancelling_before_the_build_is_no_defect(node: NodeProcess, alice: Dopq
     assert last["state"] == "succeeded"
     wait_until(lambda: not list((node.state / "jobs").iterdir()), 10.0)
     assert " ERROR " not in node.log
+
+
+def test_who_waits_and_who_follows_a_log_goes_on_across_a_restart(
+    node: NodeProcess, alice: DopqClient, bundle: MakeBundle
+) -> None:
+    job = alice.submit(bundle("count.zip", COUNTS_SLOWLY))
+    followed, ended = bytearray(), list[str]()
+    follower = threading.Thread(target=lambda: [followed.extend(piece) for piece in alice.logs(job["id"], follow=True)])
+    waiter = threading.Thread(target=lambda: ended.extend(j["state"] for j in alice.wait([job["id"]], timeout_s=60)))
+    for thread in (follower, waiter):
+        thread.start()
+    wait_until(lambda: b"line 3\n" in followed, 30.0)
+    node.stop()
+    node.start()
+    for thread in (follower, waiter):
+        thread.join(60)
+    assert bytes(followed) == ALL_LINES
+    assert ended == ["failed"]
