@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import secrets
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -60,18 +60,19 @@ def serve(settings: Settings, paths: Paths) -> None:
         AlreadyRunning: another node serves this state folder.
         OperatorError: something that the machine's owner has to mend first; says what.
     """
-    stopping = threading.Event()
+    # Not an Event: a signal's handler runs in the thread that waits, and would wait for the lock which that one holds.
+    stop_wishes: queue.SimpleQueue[None] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: stop_wishes.put(None))
     with ExitStack() as stack:
         paths.make()
         stack.enter_context(_only_one(paths))
-        node = Node(settings, paths, engine_url(settings), SystemClock(), stopping)
+        node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
         stack.callback(node.close)
-        node.start()
         stack.callback(node.stop)
+        node.start()
         log.info("ready", node=node.name, nameserver=node.boundary.nameserver, share=paths.share, pid=os.getpid())
-        stopping.wait()
+        stop_wishes.get()
         log.info("stopping")
     log.info("stopped")
 
@@ -99,8 +100,11 @@ def stop_running(paths: Paths) -> int:
         with lock.acquire(timeout=0):
             raise NotFound(f"No node serves {paths.state}.", "`dopq serve` starts one.")
     except Timeout:
-        pid = int(_pid_file(paths).read_text(encoding="ascii"))
-    os.kill(pid, signal.SIGTERM)
+        pid = _pid(paths)
+    if pid is None:
+        raise TryAgain(f"The node that serves {paths.state} is just starting or stopping.", "Ask again in a moment.")
+    with suppress(ProcessLookupError):  # it has ended in this moment
+        os.kill(pid, signal.SIGTERM)
     try:
         with lock.acquire(timeout=60):
             return pid
@@ -112,8 +116,9 @@ class Node:
     """All parts of one node."""
 
     def __init__(
-        self, settings: Settings, paths: Paths, engine_url: str, clock: Clock, stopping: threading.Event
+        self, settings: Settings, paths: Paths, engine_url: str, clock: Clock, request_shutdown: Callable[[], None]
     ) -> None:
+        self._started = ExitStack()
         self.name = node_name(settings.node)
         self._paths = paths
         self._clock = clock
@@ -135,7 +140,7 @@ class Node:
         provider = _provider_settings(settings, paths, engine_url, node_id, has_gpus=has_gpus)
         self._supervisor = Supervisor(self.platform, users, outbox, provider, clock)
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
-        controller = DopqController(self.platform, outbox, uploads, self.system, self.node_table, stopping.set)
+        controller = DopqController(self.platform, outbox, uploads, self.system, self.node_table, request_shutdown)
         self.boundary = Boundary(controller, users, settings.remote)
         self._record = NodeRecord(
             _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.nameserver
@@ -144,21 +149,22 @@ class Node:
     def start(self) -> None:
         """Start every part, in order, and tell where we are in `node.json`."""
         self._publisher.start()
+        self._started.callback(self._publisher.stop, STOP_S)
         self._runner.start()
+        self._started.callback(self._runner.stop)
         self._scheduler.start()
+        self._started.callback(self._scheduler.stop, STOP_S)
         self._supervisor.start()
+        self._started.callback(self._supervisor.stop, STOP_S)
         self.boundary.start()
+        self._started.callback(self.boundary.stop, STOP_S)
         facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.nameserver}
         write_atomic(self._paths.node_file, json.dumps(facts) + "\n")
+        self._started.callback(self._paths.node_file.unlink, missing_ok=True)
 
     def stop(self) -> None:
-        """Stop every part, in order."""
-        self._paths.node_file.unlink(missing_ok=True)
-        self.boundary.stop(STOP_S)
-        self._supervisor.stop(STOP_S)
-        self._scheduler.stop(STOP_S)
-        self._runner.stop()
-        self._publisher.stop(STOP_S)
+        """Stop every part that has been started, the other way round; one that fails to stop holds up no other."""
+        self._started.close()
 
     def close(self) -> None:
         """Close the journal."""
@@ -203,6 +209,14 @@ def _pid_file(paths: Paths) -> Path:
     return paths.state / "node.pid"
 
 
+def _pid(paths: Paths) -> int | None:
+    """What the node that holds the lock has written down; None in the moments before and after."""
+    try:
+        return int(_pid_file(paths).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 @contextmanager
 def _only_one(paths: Paths) -> Iterator[None]:
     """Hold the state folder for this process alone. The kernel lets go of it when the process dies, however it dies."""
@@ -213,7 +227,7 @@ def _only_one(paths: Paths) -> Iterator[None]:
             yield
             pid_file.unlink(missing_ok=True)
     except Timeout:
-        pid = pid_file.read_text(encoding="ascii").strip() if pid_file.exists() else "unknown"
+        pid = _pid(paths) or "unknown"
         raise AlreadyRunning(
             f"A node already serves {paths.state}; its pid is {pid}.",
             f"Stop that one first (kill {pid}), or give this one a node.state of its own.",

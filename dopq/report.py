@@ -14,6 +14,7 @@ _EXIT_CODES = {
     125: "the container could not be started",
     126: "the command was found but could not be executed (is its executable bit set?)",
     127: "the command was not found in the image",
+    255: "the program's own code, or the engine was killed or restarted under the job",
 }
 
 

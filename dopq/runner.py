@@ -195,12 +195,12 @@ class Runner:
         with os.fdopen(descriptor, "ab", buffering=0) as file:
             skip = os.fstat(file.fileno()).st_size
             for chunk in self._log_of(name):
+                if self._stopping.is_set():  # before the write: by now the next life of the node may write here
+                    raise _NodeStops
                 new = memoryview(chunk)[skip:]
                 skip = max(0, skip - len(chunk))
                 while new:
                     new = new[file.write(new) :]  # a disk that is nearly full takes a part
-                if self._stopping.is_set():
-                    raise _NodeStops
 
     def _log_of(self, name: ContainerName) -> Iterator[bytes]:
         try:

@@ -139,7 +139,8 @@ def test_the_status_in_a_sentence() -> None:
         (137, "SIGKILL"),
         (139, "SIGSEGV"),
         (143, "SIGTERM"),
-        (255, "the program's own code"),
+        (254, "the program's own code"),
+        (255, "the program's own code, or the engine was killed or restarted under the job"),
         (-1, "the program's own code"),
     ],
 )
