@@ -81,6 +81,7 @@ class Database:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.execute("PRAGMA foreign_keys=ON")
+            self._inode = path.stat().st_ino
             self._migrate()
         except BaseException:
             self._connection.close()
@@ -92,9 +93,10 @@ class Database:
 
         Raises:
             StateUnreadable: the file is damaged.
-            OperatorError: it cannot be written at present, for example because the disk is full.
+            OperatorError: it cannot be written at present, for example because the disk is full, or it was removed.
         """
         with self._lock, self._translated():
+            self._check_in_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -115,6 +117,18 @@ class Database:
             f"The state file {self._path} cannot be used: {why}.",
             "Put back a copy of it from your backup; DoPQ does not guess at lost state.",
         )
+
+    def _check_in_place(self) -> None:
+        """SQLite would go on writing to a file that has lost its name, and the next start would know nothing of it."""
+        try:
+            in_place = self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            in_place = False
+        if not in_place:
+            raise OperatorError(
+                f"The state file {self._path} was removed or replaced under the running node; nothing is written to it.",
+                "Stop the node, put the file back, and start the node again.",
+            )
 
     def close(self) -> None:
         """Close the file. Nothing is lost without it; the write-ahead log is folded in."""

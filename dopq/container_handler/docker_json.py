@@ -17,6 +17,13 @@ NO_GPUS = "void"
 https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
 """
 
+_WHOLE_LOG = {"max-size": "1000p", "max-file": "1", "compress": "false", "mode": "blocking"}
+"""Unrotated, nothing dropped: `log` promises every byte from the first one, each time it is asked.
+
+All four are said, since what is left out comes from the operator's own `log-opts` in daemon.json; no limit at all
+cannot be said (https://docs.docker.com/engine/logging/drivers/json-file/).
+"""
+
 
 def container_body(request: ContainerRequest) -> dict[str, Any]:
     """Body of `POST /containers/create`."""
@@ -47,8 +54,7 @@ def _host_config(request: ContainerRequest) -> dict[str, Any]:
         "ShmSize": request.shm_bytes or 0,
         "NanoCpus": round((request.cpus or 0) * 1e9),
         "PidsLimit": request.pids_limit or 0,
-        # Unlimited, unrotated: `log` promises every byte from the first one, each time it is asked.
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": {"Type": "json-file", "Config": _WHOLE_LOG},
     }
 
 

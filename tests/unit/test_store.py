@@ -394,3 +394,16 @@ def test_every_acknowledged_job_survives_the_kill_of_its_writer(path: Path, seed
     for job in known.values():
         assert [event.new for event in journal.story(job.id)][-1] == job.state.name
     database.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_to_a_file_that_was_taken_away(path: Path, journal: Journal, replaced: bool) -> None:
+    journal.add(a_job("drop-1"), "took it")
+    kept = path.rename(path.with_name("kept"))
+    if replaced:
+        path.touch()
+    with pytest.raises(OperatorError, match="removed or replaced"):
+        journal.add(a_job("drop-2"), "took it")
+    kept.replace(path)
+    journal.add(a_job("drop-3"), "took it")
+    assert [job.key for job in journal.alive()] == ["drop-1", "drop-3"]
