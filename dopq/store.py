@@ -126,7 +126,7 @@ class Database:
             in_place = False
         if not in_place:
             raise OperatorError(
-                f"The state file {self._path} was removed or replaced under the running node; nothing is written to it.",
+                f"The state file {self._path} was removed or replaced under the running node.",
                 "Stop the node, put the file back, and start the node again.",
             )
 

@@ -6,9 +6,11 @@ import multiprocessing
 import random
 import signal
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from multiprocessing.connection import Connection
@@ -131,11 +133,10 @@ states = (
 
 @given(states, texts, texts)
 def test_every_state_is_read_back_as_it_was_written(state: State, bundle: str, name: str) -> None:
-    database = Database(Path(":memory:"))
     job = replace(a_job(state=state), bundle=bundle, name=name)
-    written = Journal(database).add(job, "took it")
-    read = Journal(database).job(written.id)
-    database.close()
+    with tempfile.TemporaryDirectory() as folder, closing(Database(Path(folder, "journal.sqlite3"))) as database:
+        written = Journal(database).add(job, "took it")
+        read = Journal(database).job(written.id)
     assert read == written
     assert type(read.state) is type(state)
     assert replace(read, id=job.id, seq=job.seq) == job
