@@ -48,9 +48,13 @@ class Outbox:
         self._root = root
         self._lock = threading.Lock()
 
+    def place(self, job: Job) -> Path:
+        """Where the job's folder is, or will be once the share takes it."""
+        return self._path(job, job.name)
+
     def folder(self, job: Job) -> Path:
         """The job's folder, made if it is missing, renamed if the job got its own name since."""
-        path = self._path(job, job.name)
+        path = self.place(job)
         with self._lock:
             if not path.is_dir():
                 path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.bundle import prepare
@@ -25,7 +25,7 @@ from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.refusal import problems_of
-from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineUnavailable
+from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineRefused, EngineUnavailable
 from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
 from dopq.intake import INCOMPLETE_S, Drop, Settling, Stamp, copy_to_spool, looks_complete, remove_drop, scan
 from dopq.job import ImageId, JobId, Reason, StateName
@@ -62,6 +62,29 @@ class ProviderSettings:
     limits: Limits
     log_level: str
     log_json: bool
+
+
+class BuildLog:
+    """The build log in the share. A share that is away costs lines of it, never the build."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        with suppress(OSError):
+            self._file = self._path.open("wb", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, text: bytes) -> None:
+        """Append a piece of the builder's output."""
+        with suppress(OSError):
+            self._file = self._file or self._path.open("ab", buffering=0)
+            self._file.write(text)
 
 
 class Provider:
@@ -163,17 +186,17 @@ class Provider:
                 templates=settings.templates,
                 python_base=settings.python_base,
             )
-            with Path(order.build_log).open("wb", buffering=0) as build_log:
+            with BuildLog(Path(order.build_log)) as build_log:
                 image = self._build(order, prepared.context, build_log, cancelled)
             prepared.context.unlink()
         except BundleRejected as refused:
             problems = tuple(problems_of(refused))
             return Rejected(order.job, StateName.INVALID, Reason(refused.code, "The bundle was refused."), problems)
-        except (BuildFailed, BadConfig) as failed:
+        except (BuildFailed, BadConfig, EngineRefused) as failed:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
 
-    def _build(self, order: Accepted, context: Path, build_log: BinaryIO, cancelled: threading.Event) -> ImageId:
+    def _build(self, order: Accepted, context: Path, build_log: BuildLog, cancelled: threading.Event) -> ImageId:
         labels = {"dopq.node": self._settings.node_id, "dopq.job": str(order.job)}
         while True:
             try:
