@@ -6,9 +6,11 @@ exactly the methods that are marked `@remote`, and lets only plain data and our 
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import Pyro5.api
@@ -32,6 +34,9 @@ IDLE_S = 600.0
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 
+MAX_PROBLEMS = 10
+"""How many mistakes of one call are told."""
+
 
 class Boundary:
     """A guarded object on the network, and the nameserver entry that leads to it."""
@@ -43,13 +48,15 @@ class Boundary:
             OperatorError: an address or port cannot be had, or the external nameserver does not answer.
         """
         _configure(settings)
-        self._nameserver = _own_nameserver(settings) if settings.nameserver == "embedded" else None
-        try:
-            self._daemon = _Daemon(host=settings.host, port=settings.port)
+        with ExitStack() as on_failure:
+            self._nameserver = _own_nameserver(settings) if settings.nameserver == "embedded" else None
+            if self._nameserver:
+                on_failure.callback(self._nameserver.close)
+            self._daemon = _own_daemon(settings)
+            on_failure.callback(self._daemon.close)
             self.uri = str(self._daemon.register(_face(controller, users), CONTROLLER))
             self.nameserver = self._announce(settings)
-        except OSError as error:
-            raise _cannot_listen("service", settings.host, settings.port, "remote.port", error) from error
+            on_failure.pop_all()
         self._threads = [
             threading.Thread(target=daemon.requestLoop, name=name, daemon=True)
             for name, daemon in (("nameserver", self._nameserver), ("boundary", self._daemon))
@@ -125,6 +132,13 @@ def _own_nameserver(settings: RemoteSettings) -> Any:
         ) from error
 
 
+def _own_daemon(settings: RemoteSettings) -> _Daemon:
+    try:
+        return _Daemon(host=settings.host, port=settings.port)
+    except OSError as error:
+        raise _cannot_listen("service", settings.host, settings.port, "remote.port", error) from error
+
+
 def _cannot_listen(what: str, host: str, port: int, key: str, error: OSError) -> OperatorError:
     return OperatorError(
         f"The {what} cannot listen on {host}:{port}: {error.strerror}.",
@@ -147,15 +161,15 @@ def remote_methods(controller: DopqController) -> list[tuple[str, Callable[..., 
 def _guarded(method: Callable[..., Any], access: Access, users: Users) -> Any:
     checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(method)
 
-    def call(_face: object, *args: Any, **kwargs: Any) -> Any:
-        caller = _caller(users)
-        _require(access, caller)
+    def call(_face: object, /, *args: Any, **kwargs: Any) -> Any:
         try:
+            caller = _caller(users)
+            _require(access, caller)
             return checked(caller, *args, **kwargs)
         except DopqError:
             raise
         except ValidationError as error:
-            raise _bad_call(method.__name__, error) from None
+            raise _bad_call(method, error) from None
         except Exception as error:
             reference = secrets.token_hex(4)
             log.exception("call_failed", method=method.__name__, reference=reference)
@@ -183,9 +197,18 @@ def _require(access: Access, caller: User | None) -> None:
         raise NotAllowed("This is for admins only.", "Ask your admin.")
 
 
-def _bad_call(name: str, error: ValidationError) -> UserError:
+def _bad_call(method: Callable[..., Any], error: ValidationError) -> UserError:
+    names = list(inspect.signature(method).parameters)
     problems = [
-        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-        for item in error.errors(include_url=False, include_input=False)
+        f"{_place(item['loc'], names)}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
     ]
-    return UserError(f"{name} was called wrongly: {'; '.join(problems)}.", "See docs/api.md.", problems=problems)
+    sentence = f"{method.__name__} was called wrongly: {'; '.join(problems)}."
+    return UserError(sentence, "See docs/api.md.", problems=problems)
+
+
+def _place(location: tuple[int | str, ...], names: list[str]) -> str:
+    """A place in the arguments, by name; pydantic counts those that came without one."""
+    first, *rest = location
+    named = names[first] if isinstance(first, int) and first < len(names) else first
+    return ".".join(str(part) for part in (named, *rest))

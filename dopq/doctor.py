@@ -86,7 +86,8 @@ def _port(settings: Settings) -> Finding:
     where = f"{remote.nameserver_host}:{remote.nameserver_port}"
     if remote.nameserver == "external":
         return Finding("port", "ok", f"Registers with the nameserver at {where}.")
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in remote.nameserver_host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((remote.nameserver_host, remote.nameserver_port))

@@ -48,8 +48,8 @@ class Outbox:
         self._root = root
         self._lock = threading.Lock()
 
-    def path(self, job: Job) -> Path:
-        """Where the job's folder is, or will be."""
+    def place(self, job: Job) -> Path:
+        """Where the job's folder is, or will be once the share takes it."""
         return self._path(job, job.name)
 
     def folder(self, job: Job) -> Path:
@@ -58,7 +58,7 @@ class Outbox:
         Raises:
             OSError: the share does not take it now, or is away.
         """
-        path = self.path(job)
+        path = self.place(job)
         with self._lock:
             if not path.is_dir():
                 # Never the outbox itself: below a mount point whose share is away, nobody would find the results.

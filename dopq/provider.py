@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.bundle import prepare
@@ -26,7 +26,7 @@ from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.refusal import problems_of
-from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineUnavailable
+from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineRefused, EngineUnavailable
 from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
 from dopq.intake import INCOMPLETE_S, Drop, Settling, Stamp, copy_to_spool, looks_complete, remove_drop, scan
 from dopq.job import ImageId, JobId, Reason, StateName
@@ -38,9 +38,6 @@ log = logs.logger(__name__)
 
 ENGINE_RETRY_S = 2.0
 """How long to leave an engine alone that did not answer."""
-
-SHARE_RETRY_S = 1.0
-"""How long to leave a share alone that is away."""
 
 LATE_WORD_S = 1.0
 """How much later than its files' disappearance the word of a job's cancelling may reach us."""
@@ -69,6 +66,29 @@ class ProviderSettings:
     limits: Limits
     log_level: str
     log_json: bool
+
+
+class BuildLog:
+    """The build log in the share. A share that is away costs lines of it, never the build."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        with suppress(OSError):
+            self._file = self._path.open("wb", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, text: bytes) -> None:
+        """Append a piece of the builder's output."""
+        with suppress(OSError):
+            self._file = self._file or self._path.open("ab", buffering=0)
+            self._file.write(text)
 
 
 class Provider:
@@ -155,7 +175,7 @@ class Provider:
                 sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
                 reason = Reason("internal", sentence)
                 self._say_unless_stopped(Rejected(order.job, StateName.BUILD_FAILED, reason))
-        if cancelled.is_set():
+        if cancelled.is_set() and not self._stopped.is_set():  # once stopped, the folder is our successor's
             discard(self._settings.jobs / str(order.job))  # what was made since the node tidied up after the job
         self._builds.pop(order.job, None)
 
@@ -178,30 +198,17 @@ class Provider:
                 templates=settings.templates,
                 python_base=settings.python_base,
             )
-            with self._open_log(order, cancelled) as build_log:
+            with BuildLog(Path(order.build_log)) as build_log:
                 image = self._build(order, prepared.context, build_log, cancelled)
             prepared.context.unlink()
         except BundleRejected as refused:
             problems = tuple(problems_of(refused))
             return Rejected(order.job, StateName.INVALID, Reason(refused.code, "The bundle was refused."), problems)
-        except (BuildFailed, BadConfig) as failed:
+        except (BuildFailed, BadConfig, EngineRefused) as failed:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
 
-    def _open_log(self, order: Accepted, cancelled: threading.Event) -> BinaryIO:
-        while True:
-            try:
-                return Path(order.build_log).open("wb", buffering=0)
-            except OSError as away:
-                log.warning("share_away", job=order.job, cause=away.strerror)
-                if cancelled.wait(SHARE_RETRY_S):
-                    raise BuildFailed("The build was broken off.") from away
-
-    def _build(self, order: Accepted, context: Path, build_log: BinaryIO, cancelled: threading.Event) -> ImageId:
-        def write(data: bytes) -> None:
-            with suppress(OSError):  # a share that goes away takes some of the log along, but not the build
-                build_log.write(data)
-
+    def _build(self, order: Accepted, context: Path, build_log: BuildLog, cancelled: threading.Event) -> ImageId:
         labels = {"dopq.node": self._settings.node_id, "dopq.job": str(order.job)}
         while True:
             try:
@@ -210,13 +217,13 @@ class Provider:
                         tar,
                         tag=f"dopq/{order.user}/{order.job}",
                         labels=labels,
-                        log=write,
+                        log=build_log.write,
                         cancelled=cancelled,
                         timeout_s=self._settings.timeout_s,
                     )
             except EngineUnavailable as away:
                 log.warning("engine_away", job=order.job, cause=away.message)
-                write(f"The container engine does not answer; trying again: {away.message}\n".encode())
+                build_log.write(f"The container engine does not answer; trying again: {away.message}\n".encode())
                 if cancelled.wait(ENGINE_RETRY_S):
                     raise BuildFailed("The build was broken off.") from away
 

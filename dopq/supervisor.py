@@ -25,6 +25,7 @@ log = logger(__name__)
 
 SHORT_LIFE_S = 5.0
 LONGEST_PAUSE_S = 5.0
+END_S = 5.0
 
 
 class Supervisor:
@@ -87,21 +88,31 @@ class Supervisor:
         pause_s = 0.1
         while not self._stopping.is_set():
             born = self._clock.monotonic()
-            ours, theirs = multiprocessing.Pipe()
-            self._process = multiprocessing.get_context("spawn").Process(
-                target=self._target, args=(self._settings, theirs), name="dopq-provider", daemon=True
-            )
-            self._process.start()
-            theirs.close()  # else the pipe would not close with the process
-            with ours:
-                self._live(ours, self._process)
-            _end(self._process)
+            exit_code = self._one_life()
             if self._stopping.is_set():
                 break
             short = self._clock.monotonic() - born < SHORT_LIFE_S
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S) if short else 0.1
-            log.error("provider_died", exit_code=self._process.exitcode, next_in_s=pause_s)
+            log.error("provider_died", exit_code=exit_code, next_in_s=pause_s)
             self._stopping.wait(pause_s)
+
+    def _one_life(self) -> int | None:
+        """Bear a Provider and stay with it until it is gone; its exit code, None if none could be born."""
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=self._target, args=(self._settings, theirs), name="dopq-provider", daemon=True
+        )
+        with ours:
+            with theirs:  # the process gets its own; with ours open, the pipe would not close when it dies
+                try:
+                    process.start()
+                except OSError as error:
+                    log.warning("provider_not_started", cause=error.strerror)
+                    return None
+            self._process = process
+            self._live(ours, process)
+        _end(process)
+        return process.exitcode
 
     def _live(self, pipe: Connection, process: BaseProcess) -> None:
         """One life of a Provider: from telling it all that is to be done until its death or our stop."""
@@ -154,16 +165,21 @@ class Supervisor:
 
     def _order(self, job: Job) -> Accepted:
         build = isinstance(job.state, Building)
-        build_log = str(self._outbox.path(job) / BUILD_LOG) if build else ""
+        build_log = str(self._outbox.place(job) / BUILD_LOG) if build else ""
         if build:
-            with contextlib.suppress(OSError):  # a share that is away: the publisher makes it when the share is back
-                self._outbox.folder(job)
+            self._make_folder(job)
         return Accepted(job.key, job.id, job.user, job.bundle, build_log, build)
+
+    def _make_folder(self, job: Job) -> None:
+        try:
+            self._outbox.folder(job)
+        except OSError as away:  # the build goes on without; the publisher makes it once the share is back
+            log.warning("no_folder_for_build_log", job=job.id, cause=away.strerror)
 
 
 def _end(process: BaseProcess) -> None:
     """Make sure that the process is gone: its pipe is closed, so it ends by itself; if not, it is killed."""
-    process.join(5.0)
+    process.join(END_S)
     if process.is_alive():
         log.warning("provider_killed", pid=process.pid)
         process.kill()

@@ -88,17 +88,20 @@ class FakeEngine:
         programs: what commands do, by command line; those not named here write nothing and succeed at once. A `RUN`
             line of a Dockerfile is the command `("/bin/sh", "-c", line)`.
         requests: every container that was ever created, in order.
+        starts: every process that was ever started, by its container.
     """
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
         self.programs: dict[tuple[str, ...], Program] = {}
         self.requests: list[ContainerRequest] = []
+        self.starts: list[ContainerName] = []
         self._commands: dict[ImageId, tuple[str, ...]] = {}  # of every image, what it runs when not told otherwise
         self._tags: dict[str, ImageId] = {}
         self._containers: dict[ContainerName, _Container] = {}
         self._trouble: dict[str, deque[_Trouble]] = {}
         self._changed = Condition()
+        self._interruptions = 0
 
     # --- for the test ---
 
@@ -106,6 +109,17 @@ class FakeEngine:
         """Let the next `times` calls of a method raise; with `after`, they do their work first, like a late answer."""
         assert hasattr(type(self), verb), f"the engine has no verb {verb}"
         self._trouble.setdefault(verb, deque()).extend(_Trouble(error, after) for _ in range(times))
+
+    def recover(self) -> None:
+        """Forget all ordered trouble."""
+        with self._changed:
+            self._trouble.clear()
+
+    def interrupt_logs(self) -> None:
+        """Let everybody who follows a log stop, as when the process that follows is killed."""
+        with self._changed:
+            self._interruptions += 1
+            self._changed.notify_all()
 
     def add_image(self, reference: str, command: tuple[str, ...] = ()) -> ImageId:
         """Have a local image that runs `command`."""
@@ -214,12 +228,12 @@ class FakeEngine:
 
     def log(self, name: ContainerName) -> Iterator[bytes]:
         with self._scripted("log"):
-            container = self._existing(name)
+            container, interruptions = self._existing(name), self._interruptions
         position = 0
         while True:
             with self._changed:
                 text, alive = container.log[position:], isinstance(container.state, Alive)
-                if alive and not text:
+                if alive and not text and interruptions == self._interruptions:
                     self._changed.wait()
                     continue
             if not text:
@@ -294,6 +308,7 @@ class FakeEngine:
                 f"The container engine would not start the container {container.request.name}: {program.start_error}."
             )
         container.state = Alive(now)
+        self.starts.append(container.request.name)
         container.write(program.log)
         if program.runs_on:
             self._changed.notify_all()

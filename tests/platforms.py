@@ -8,7 +8,7 @@ from pathlib import Path
 from dopq.config import NodeSettings, Paths, QueueSettings
 from dopq.data_platform import DataPlatform
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
-from dopq.outbox import Outbox
+from dopq.outbox import Outbox, name_from_bundle
 from dopq.store import Database, Journal
 from dopq.users import Role, Users
 from tests.fakes import FakeClock
@@ -62,7 +62,7 @@ class Home:
     # --- jobs ---
 
     def building(self, user: UserName = ANNA, bundle: str = "train.zip", key: str | None = None) -> Job:
-        return self.platform.accept(user, bundle, key or f"key-{next(self._keys)}", bundle.removesuffix(".zip"))
+        return self.platform.accept(user, bundle, key or f"key-{next(self._keys)}", name_from_bundle(bundle))
 
     def queued(
         self,

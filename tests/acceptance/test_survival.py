@@ -155,7 +155,7 @@ def test_results_wait_for_a_share_that_is_away(node: NodeProcess, alice: DopqCli
     node.share.mkdir()  # a mount point without its file system
     sent = alice.submit(bundle("sent.zip", "echo 2 > /output/result"))
     wait_until(lambda: any("does not take files" in warning for warning in alice.system()["warnings"]), 30.0)
-    wait_until(lambda: "share_away" in node.log, 30.0)
+    wait_until(lambda: alice.job(sent["id"])["state"] not in {"building", "queued"}, 30.0)
     assert list(node.share.iterdir()) == []
     node.share.rmdir()
     away.rename(node.share)

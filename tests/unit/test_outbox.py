@@ -207,7 +207,7 @@ def test_a_fifo_is_no_result_and_is_not_waited_for(home: Home, job: Job, folder:
 
 def test_a_tree_deeper_than_the_stack_is_listed(home: Home, job: Job, folder: Path) -> None:
     deep = folder / OUTPUT
-    for _ in range(1500):
+    for _ in range(1100):
         deep = deep / "d"
         deep.mkdir()
     results = home.outbox.results(job)

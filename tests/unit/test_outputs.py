@@ -214,7 +214,7 @@ def test_a_name_that_grows_too_long_on_its_way_stays_behind(source: Path, target
 
 
 def test_a_tree_deeper_than_the_stack_does_not_keep_a_job_from_ending(source: Path, target: Path) -> None:
-    nest(source, 2500)
+    nest(source, 1100)
     (source / "good").write_bytes(b"x")
     left = collect(source, target)
     assert any("too long" in line for line in left)
@@ -225,11 +225,11 @@ def test_a_tree_deeper_than_the_stack_does_not_keep_a_job_from_ending(source: Pa
 
 
 def nest(folder: Path, depth: int) -> None:
-    """Make folders inside each other, deeper than any path can say."""
+    """Make folders inside each other: past Python's stack (1000 calls) and what a path may say (4096 bytes)."""
     descriptor = os.open(folder, os.O_RDONLY)
     for _ in range(depth):
-        os.mkdir("d", dir_fd=descriptor)
-        deeper = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.mkdir("deep", dir_fd=descriptor)
+        deeper = os.open("deep", os.O_RDONLY, dir_fd=descriptor)
         os.close(descriptor)
         descriptor = deeper
     os.close(descriptor)
@@ -393,7 +393,7 @@ def test_a_folder_is_thrown_away_with_all_that_is_in_it(folder: Path) -> None:
 
 
 def test_however_deep_it_is(folder: Path) -> None:
-    nest(folder, 2000)
+    nest(folder, 1100)
     discard(folder)
 
 

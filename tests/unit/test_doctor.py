@@ -1,0 +1,122 @@
+"""Is this machine ready: one finding a thing, and what to do about each that is not well."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from dopq import doctor
+from dopq.config import EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
+from dopq.doctor import Finding, examine
+from dopq.utils.cpu import Disk, Host
+
+
+def found(folder: Path, what: str, settings: Settings | None = None) -> Finding:
+    settings = settings or Settings(
+        engine=EngineSettings(url=f"unix://{folder}/nothing.sock"),
+        gpu=GpuSettings(devices="none"),
+        remote=RemoteSettings(nameserver_port=0),
+    )
+    return next(finding for finding in examine(settings, Paths(folder, settings.node)) if finding.what == what)
+
+
+def test_everything_is_looked_at_and_nothing_is_changed(tmp_path: Path) -> None:
+    settings = Settings(engine=EngineSettings(url=f"unix://{tmp_path}/x.sock"), gpu=GpuSettings(devices="simulate:2"))
+    findings = examine(settings, Paths(tmp_path / "node", settings.node))
+    assert {finding.what for finding in findings} == {"engine", "gpus", "state", "share", "disk", "port"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whatever_is_not_well_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file in the way")
+    settings = Settings(engine=EngineSettings(url=f"unix://{tmp_path}/x.sock"), gpu=GpuSettings(devices="none"))
+    findings = examine(settings, Paths(tmp_path, settings.node))
+    troubles = [finding for finding in findings if finding.level != "ok"]
+    assert {"engine", "gpus", "state"} <= {finding.what for finding in troubles}
+    assert all(finding.fix for finding in troubles)
+
+
+def test_an_engine_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    assert found(tmp_path, "engine").level == "error"
+
+
+def test_no_engine_anywhere_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_engine", lambda _environment: None)
+    finding = found(tmp_path, "engine", Settings(gpu=GpuSettings(devices="none")))
+    assert (finding.level, "apt install docker.io" in finding.fix) == ("error", True)
+
+
+def test_a_machine_without_gpus_is_fine_for_cpu_jobs(tmp_path: Path) -> None:
+    finding = found(tmp_path, "gpus")
+    assert finding.level == "warning"
+    assert "CPU" in finding.fix
+
+
+def test_gpus_are_counted_by_model(tmp_path: Path) -> None:
+    settings = Settings(engine=EngineSettings(url="unix:///nothing.sock"), gpu=GpuSettings(devices="simulate:2"))
+    assert found(tmp_path, "gpus", settings).found == "2: simulated."
+
+
+@pytest.mark.parametrize("name", ["state", "share"])
+def test_a_folder_is_there_or_will_be_made_or_cannot(tmp_path: Path, name: str) -> None:
+    assert found(tmp_path, name).found.endswith("will be made.")
+    Paths(tmp_path, NodeSettings()).make()
+    assert found(tmp_path, name).found.endswith("is there.")
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert found(in_the_way, name).level == "error"
+
+
+@pytest.mark.parametrize(
+    ("disk", "level"),
+    [
+        (Disk(Path("/x"), 100 * 2**30, 50 * 2**30), "ok"),
+        (Disk(Path("/x"), 100 * 2**30, 9 * 2**30), "warning"),
+        (Disk(Path("/x"), None, None, reason="stale file handle"), "warning"),
+    ],
+)
+def test_a_disk_that_is_nearly_full_or_away_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Disk, level: str
+) -> None:
+    real = doctor.cpu.survey([])
+    monkeypatch.setattr(doctor.cpu, "survey", lambda _folders: Host(**{**_fields(real), "disks": (disk,)}))
+    assert found(tmp_path, "disk").level == level
+
+
+def _fields(host: Host) -> dict[str, object]:
+    return {name: getattr(host, name) for name in Host.__dataclass_fields__}
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the address ::1; without it, nothing can listen there."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", *(["::1"] if has_ipv6() else [])])
+def test_a_free_port_is_free_whatever_the_machine_is_called(tmp_path: Path, host: str) -> None:
+    settings = Settings(remote=RemoteSettings(nameserver_host=host, nameserver_port=0), gpu=GpuSettings(devices="none"))
+    assert found(tmp_path, "port", settings).level == "ok"
+
+
+def test_a_port_that_is_taken_is_a_warning_since_it_may_be_our_own_node(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = Settings(remote=RemoteSettings(nameserver_port=port), gpu=GpuSettings(devices="none"))
+        finding = found(tmp_path, "port", settings)
+    assert finding.level == "warning"
+    assert str(port) in finding.found
+
+
+def test_an_external_nameserver_needs_no_port(tmp_path: Path) -> None:
+    settings = Settings(remote=RemoteSettings(nameserver="external"), gpu=GpuSettings(devices="none"))
+    assert "external" not in (text := found(tmp_path, "port", settings).found)
+    assert "127.0.0.1:9090" in text
