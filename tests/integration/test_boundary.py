@@ -25,7 +25,16 @@ from Pyro5.serializers import JsonSerializer, SerializerBase
 from dopq.boundary import Boundary
 from dopq.config import RemoteSettings
 from dopq.controller import DopqController
-from dopq.errors import DopqError, InvariantBroken, NotAllowed, NotFound, NotLoggedIn, OperatorError, UserError
+from dopq.errors import (
+    DopqError,
+    InvariantBroken,
+    NotAllowed,
+    NotFound,
+    NotLoggedIn,
+    OperatorError,
+    ServiceUnreachable,
+    UserError,
+)
 from dopq.job import StateName
 from dopq.uploads import Uploads
 from dopq.users import Role
@@ -557,3 +566,11 @@ node.close()
         check=False,
     )
     assert done.stdout.split() == ["msgpack", "thread", "False", "False", "True", "dopq"], done.stderr
+
+
+def test_a_call_that_fails_because_the_node_stops_says_so(node: Node) -> None:
+    with pytest.raises(NotFound):
+        node.call(ANNA, "get_job", "99")
+    node.boundary._stopping.set()
+    with pytest.raises(ServiceUnreachable, match="stopping"):
+        node.call(ANNA, "get_job", "99")
