@@ -572,5 +572,8 @@ def test_a_call_that_fails_because_the_node_stops_says_so(node: Node) -> None:
     with pytest.raises(NotFound):
         node.call(ANNA, "get_job", "99")
     node.boundary._stopping.set()
-    with pytest.raises(ServiceUnreachable, match="stopping"):
-        node.call(ANNA, "get_job", "99")
+    try:
+        with pytest.raises(ServiceUnreachable, match="stopping"):
+            node.call(ANNA, "get_job", "99")
+    finally:
+        node.boundary._stopping.clear()
