@@ -18,7 +18,7 @@ from pydantic import Field
 from dopq import __version__
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed
-from dopq.job import Building, Ended, Job, JobId
+from dopq.job import Building, Ended, Held, Job, JobId
 from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
@@ -203,7 +203,7 @@ class DopqController:
         deadline = wait_s
         while True:
             job = self.platform.job(job.id)
-            finished = isinstance(job.state, Ended) or (build and not isinstance(job.state, Building))
+            finished = isinstance(job.state, Ended) or (build and not isinstance(job.state, Building | Held))
             data = self._read_if_there(job, path, offset, length)
             if data or finished or deadline <= 0:
                 return {"data": data, "complete": finished and len(data) < length, "state": str(job.state.name)}

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotFound, WrongState
 from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
-from dopq.job import Building, Ended, Job
+from dopq.job import Building, Ended, Held, Job
 from dopq.outbox import BUILD_LOG, Outbox, name_from_bundle
 from dopq.provider import ProviderSettings, main
 from dopq.users import Users
@@ -107,7 +107,7 @@ class Supervisor:
         """One life of a Provider: from telling it all that is to be done until its death or our stop."""
         try:
             for job in self._platform.alive():
-                if isinstance(job.state, Building):
+                if isinstance(job.state, Building | Held):
                     pipe.send(self._order(job))
             while not self._stopping.is_set():
                 for ready in wait([pipe, process.sentinel, self._doorbell]):
@@ -153,7 +153,7 @@ class Supervisor:
             log.info("provider_late", message=type(message).__name__, cause=late.message)
 
     def _order(self, job: Job) -> Accepted:
-        build = isinstance(job.state, Building)
+        build = isinstance(job.state, Building | Held)
         build_log = str(self._outbox.folder(job) / BUILD_LOG) if build else ""
         return Accepted(job.key, job.id, job.user, job.bundle, build_log, build)
 

@@ -17,6 +17,7 @@ from dopq_client.words import NOTHING, elapsed, local, reason, since, size, span
 
 _STYLES: dict[str, str] = {
     StateName.BUILDING: "cyan",
+    StateName.HELD: "magenta",
     StateName.QUEUED: "yellow",
     StateName.STARTING: "green",
     StateName.RUNNING: "green",
@@ -141,7 +142,7 @@ def _why(job: JobInfo) -> str:
 def _counts(jobs: Mapping[str, int]) -> tuple[int, int, int]:
     """How many run, wait and have ended."""
     running = sum(jobs.get(state, 0) for state in (StateName.STARTING, StateName.RUNNING, StateName.STOPPING))
-    waiting = sum(jobs.get(state, 0) for state in (StateName.BUILDING, StateName.QUEUED))
+    waiting = sum(jobs.get(state, 0) for state in (StateName.BUILDING, StateName.HELD, StateName.QUEUED))
     return running, waiting, sum(jobs.values()) - running - waiting
 
 
