@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +20,9 @@ from dopq.errors import BadConfig
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+BaseImage = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+"""Name of an image, in which `{version}` stands for the version."""
+PYTHON_VERSION = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
 Port = Annotated[int, Field(ge=0, le=65535)]
 # Only this machine: without TLS a token would cross the network in the clear.
 Loopback = Annotated[str, Field(pattern=r"^(127(\.[0-9]{1,3}){3}|localhost|::1)$")]
@@ -75,8 +78,38 @@ class BuildSettings(Section):
 
     concurrency: Count = 2
     timeout_s: Positive = 3600.0
-    python_base: str = "python:3.11-slim"
     templates: str = ""
+
+
+class PythonTemplate(Section):
+    """The template for projects in Python."""
+
+    base: BaseImage = "python:{version}-slim"
+    version: str = Field(default="3.11", pattern=PYTHON_VERSION)
+
+
+class OctaveTemplate(Section):
+    """The template for projects in Octave."""
+
+    base: BaseImage = "gnuoctave/octave:{version}"
+    version: str = "9.2.0"
+
+
+class MatlabTemplate(Section):
+    """The template for projects in MATLAB."""
+
+    base: BaseImage = "mathworks/matlab:{version}"
+    version: str = "r2024b"
+    license_server: str = Field(default="", pattern=r"^[!-~]*$")
+
+
+class TemplatesSettings(Section):
+    """What projects without a Dockerfile are built on."""
+
+    m_files: Literal["octave", "matlab"] = "octave"
+    python: PythonTemplate = PythonTemplate()
+    octave: OctaveTemplate = OctaveTemplate()
+    matlab: MatlabTemplate = MatlabTemplate()
 
 
 class QueueSettings(Section):
@@ -114,6 +147,7 @@ class Settings(Section):
     engine: EngineSettings = EngineSettings()
     intake: IntakeSettings = IntakeSettings()
     build: BuildSettings = BuildSettings()
+    templates: TemplatesSettings = TemplatesSettings()
     queue: QueueSettings = QueueSettings()
     gpu: GpuSettings = GpuSettings()
     container: ContainerSettings = ContainerSettings()
@@ -197,7 +231,7 @@ def with_changes(text: str, changes: Iterable[str]) -> str:
     lines = text.splitlines()
     for change in changes:
         key, equals, value = change.partition("=")
-        section, dot, name = key.strip().partition(".")
+        section, dot, name = key.strip().rpartition(".")
         if not equals or not dot:
             raise BadConfig(f"{change!r} is no setting.", "Write section.key=value, for example node.name=lab1.")
         lines[_line_of(lines, section, name)] = f"{name} = {_as_toml(value.strip())}"

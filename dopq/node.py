@@ -23,9 +23,8 @@ from filelock import FileLock, Timeout
 from dopq import __version__
 from dopq.boundary import Boundary
 from dopq.config import Paths, Settings, node_name
-from dopq.container_handler.archive import Limits
-from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
+from dopq.container_handler.rules import Rules, rules_of
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
@@ -126,13 +125,13 @@ class Node:
         _tidy(paths, self.platform)
         outbox = Outbox(paths.outbox)
         self._publisher = Publisher(self.platform, outbox, paths)
-        runner_settings = RunnerSettings(node_id, paths, settings.container)
+        runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
         self._runner = Runner(self.platform, DockerEngine(engine_url), outbox, runner_settings, clock)
         probe = probe_for(settings.gpu.devices)
         places = settings.queue.max_running or max(os.cpu_count() or 1, len(probe.survey().gpus))
         self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, places, clock)
-        has_gpus = bool(self._scheduler.survey.gpus)
-        provider = _provider_settings(settings, paths, engine_url, node_id, has_gpus=has_gpus)
+        rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
+        provider = _provider_settings(settings, paths, engine_url, node_id, rules)
         self._supervisor = Supervisor(self.platform, users, outbox, provider, clock)
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
         controller = DopqController(self.platform, outbox, uploads, self.system, self.node_table, stopping.set)
@@ -234,16 +233,14 @@ def _tidy(paths: Paths, platform: DataPlatform) -> None:
 
 
 def _provider_settings(
-    settings: Settings, paths: Paths, engine_url: str, node_id: str, *, has_gpus: bool
+    settings: Settings, paths: Paths, engine_url: str, node_id: str, rules: Rules
 ) -> ProviderSettings:
     intake, build = settings.intake, settings.build
-    default_gpus = settings.gpu.default_gpus
     return ProviderSettings(
         inbox=paths.inbox,
         spool=paths.spool,
         jobs=paths.jobs,
-        templates=(paths.root / build.templates) if build.templates else None,
-        python_base=build.python_base,
+        rules=rules,
         engine_url=engine_url,
         node_id=node_id,
         settle_s=intake.settle_s,
@@ -251,14 +248,6 @@ def _provider_settings(
         poll_slow_s=intake.poll_slow_s,
         concurrency=build.concurrency,
         timeout_s=build.timeout_s,
-        defaults=SpecDefaults(
-            gpus=int(has_gpus) if default_gpus < 0 else default_gpus, max_time_limit_s=settings.queue.max_time_limit_s
-        ),
-        limits=Limits(
-            bundle_bytes=intake.max_bundle_bytes,
-            unpacked_bytes=intake.max_unpacked_bytes,
-            entries=intake.max_entries,
-        ),
         log_level=settings.node.log_level,
         log_json=settings.node.log_json,
     )

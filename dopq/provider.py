@@ -17,12 +17,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import BinaryIO
 
-from dopq.container_handler.archive import Limits
 from dopq.container_handler.bundle import prepare
-from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.refusal import problems_of
+from dopq.container_handler.rules import Rules
 from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineUnavailable
 from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
 from dopq.intake import INCOMPLETE_S, Drop, Settling, Stamp, copy_to_spool, looks_complete, remove_drop, scan
@@ -47,8 +46,7 @@ class ProviderSettings:
     inbox: Path
     spool: Path
     jobs: Path
-    templates: Path | None
-    python_base: str
+    rules: Rules
     engine_url: str
     node_id: str
     settle_s: float
@@ -56,8 +54,6 @@ class ProviderSettings:
     poll_slow_s: float
     concurrency: int
     timeout_s: float
-    defaults: SpecDefaults
-    limits: Limits
     log_level: str
     log_json: bool
 
@@ -150,10 +146,7 @@ class Provider:
                 bundle_name=order.bundle,
                 default_name=name_from_bundle(order.bundle),
                 user=order.user,
-                defaults=settings.defaults,
-                limits=settings.limits,
-                templates=settings.templates,
-                python_base=settings.python_base,
+                rules=settings.rules,
             )
             with Path(order.build_log).open("wb", buffering=0) as build_log:
                 image = self._build(order, prepared.context, build_log, cancelled)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from dopq.config import ContainerSettings, Paths
+from dopq.config import ContainerSettings, Paths, TemplatesSettings
 from dopq.container_handler.container import NODE_LABEL, container_name, container_request
 from dopq.container_handler.engine import (
     Absent,
@@ -66,6 +66,7 @@ class RunnerSettings:
     node_id: str
     paths: Paths
     container: ContainerSettings
+    templates: TemplatesSettings
 
 
 class Runner:
@@ -174,6 +175,7 @@ class Runner:
                 folder=folder,
                 data=self._settings.paths.data,
                 settings=self._settings.container,
+                templates=self._settings.templates,
             )
         )
 

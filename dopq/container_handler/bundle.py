@@ -9,21 +9,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from dopq.container_handler.archive import Archive, Kind, Limits, Member, entry_problems, is_junk, size_problems
-from dopq.container_handler.container_config import SPEC_FILES, SpecDefaults, read_spec
+from dopq.container_handler.container_config import SPEC_FILES, read_spec
 from dopq.container_handler.project_layout import (
     DOCKERFILE,
     INPUT,
     REQUIREMENTS,
     find_entry,
     find_root,
+    find_template,
     layout_problems,
+    template_problems,
 )
 from dopq.container_handler.refusal import problems_of, refusal, shown
-from dopq.container_handler.template import SHIPPED, render
+from dopq.container_handler.rules import Rules
 from dopq.container_handler.unpack import unpack, write_context
 from dopq.container_handler.zip_archive import ZipArchive
 from dopq.errors import BundleRejected
@@ -39,6 +41,7 @@ class Bundle:
     """A bundle that passed every check; nothing of it is on disk yet.
 
     Attributes:
+        spec: its `template` is the one that was used, asked for or not.
         members: files and folders by their path from the bundle's root, `input/` included.
         dockerfile: its own, or the one made from the template.
     """
@@ -63,16 +66,7 @@ class Prepared:
 
 
 def prepare(
-    bundle_path: Path,
-    workdir: Path,
-    *,
-    bundle_name: str,
-    default_name: str,
-    user: str,
-    defaults: SpecDefaults,
-    limits: Limits,
-    templates: Path | None = None,
-    python_base: str = "python:3.11-slim",
+    bundle_path: Path, workdir: Path, *, bundle_name: str, default_name: str, user: str | None, rules: Rules
 ) -> Prepared:
     """Check a bundle and write its build context and input into `workdir`, which is made when missing.
 
@@ -82,32 +76,47 @@ def prepare(
         bundle_path: the file; nobody may change it meanwhile.
         bundle_name: the file's name as it was handed in: its ending says what it is.
         default_name: the job's name where the spec gives none.
-        templates: folder with an admin's own templates; None for those that ship with DoPQ.
-        python_base: base image of the python template.
+        user: who handed it in; None where that is not known, and an `executor_name` is believed.
 
     Raises:
         BundleRejected: anything at all is wrong with the bundle; nothing was written.
         BadConfig: the template is broken.
         OSError: this machine's disk is full or failing.
     """
+    with _open(bundle_path, bundle_name, rules.limits) as archive:
+        return _write(archive, _checked(archive, default_name, user, rules), workdir)
+
+
+def check(bundle_path: Path, *, bundle_name: str, default_name: str, user: str | None, rules: Rules) -> Bundle:
+    """What `prepare` would take, or its refusal, without writing anything. Arguments and errors as there."""
+    with _open(bundle_path, bundle_name, rules.limits) as archive:
+        return _checked(archive, default_name, user, rules)
+
+
+def _open(bundle_path: Path, bundle_name: str, limits: Limits) -> ZipArchive:
     if not bundle_name.lower().endswith(".zip"):
         what = "this version takes zip files only"
         raise refusal([Problem(shown(bundle_name), what, "Zip the folder with 'zip -r' and hand that in.")])
-    with ZipArchive(bundle_path, limits) as archive:
-        members, texts, problems = _look(archive, limits)
-        try:
-            specs = {name: texts[path] for name in SPEC_FILES if (path := PurePosixPath(name)) in texts}
-            spec = read_spec(specs, default_name=default_name, defaults=defaults, user=user)
-        except BundleRejected as refused:
-            raise refusal(problems + problems_of(refused)) from None
-        if problems:
-            raise refusal(problems)
-        # The place of the Dockerfile gate: from here on, only what it lets through is built.
-        dockerfile = texts.get(DOCKERFILE)
-        if dockerfile is None:
-            template = (templates or SHIPPED) / "python"
-            dockerfile = _from_template(template, python_base, _files(members), texts.get(REQUIREMENTS, b""))
-        return _write(archive, Bundle(spec, members, dockerfile), workdir)
+    return ZipArchive(bundle_path, limits)
+
+
+def _checked(archive: Archive, default_name: str, user: str | None, rules: Rules) -> Bundle:
+    members, texts, problems = _look(archive, rules.limits)
+    try:
+        specs = {name: texts[path] for name in SPEC_FILES if (path := PurePosixPath(name)) in texts}
+        spec = read_spec(specs, default_name=default_name, defaults=rules.defaults, user=user)
+    except BundleRejected as refused:
+        raise refusal(problems + problems_of(refused)) from None
+    files = _files(members)
+    if not problems:
+        problems += template_problems(files, spec, rules.templates.settings.m_files)
+        problems += rules.templates.version_problems(spec)
+    if problems:
+        raise refusal(problems)
+    # The place of the Dockerfile gate: from here on, only what it lets through is built.
+    template = find_template(files, spec, rules.templates.settings.m_files)
+    dockerfile = _from_template(template, spec, files, texts, rules) if template else texts[DOCKERFILE]
+    return Bundle(replace(spec, template=template), members, dockerfile)
 
 
 def _look(
@@ -166,10 +175,16 @@ def _folders(members: Mapping[PurePosixPath, Member]) -> set[PurePosixPath]:
     return implied | {path for path, member in members.items() if member.kind is Kind.FOLDER}
 
 
-def _from_template(template: Path, base: str, files: Mapping[PurePosixPath, Member], requirements: bytes) -> bytes:
-    entry = find_entry(files)
-    assert entry is not None, "layout_problems lets nothing through that has neither a Dockerfile nor a program"
-    return render(template, base=base, entry=entry, requirements=requirements)
+def _from_template(
+    template: str,
+    spec: JobSpec,
+    files: Mapping[PurePosixPath, Member],
+    texts: Mapping[PurePosixPath, bytes],
+    rules: Rules,
+) -> bytes:
+    entry = find_entry(files, template)
+    assert entry is not None, "find_template names none without a program"
+    return rules.templates.render(template, spec, entry=entry, requirements=texts.get(REQUIREMENTS, b""))
 
 
 def _write(archive: Archive, bundle: Bundle, workdir: Path) -> Prepared:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dopq.config import ContainerSettings
+from dopq.config import ContainerSettings, TemplatesSettings
 from dopq.container_handler.engine import ContainerName, ContainerRequest
+from dopq.container_handler.template import job_environment
 from dopq.job import Job, JobId, Lease, Mount, Work
 
 NODE_LABEL = "dopq.node"
@@ -19,7 +20,15 @@ def container_name(node_id: str, job: JobId, attempt: int) -> ContainerName:
 
 
 def container_request(
-    job: Job, work: Work, lease: Lease, *, node_id: str, folder: Path, data: Path | None, settings: ContainerSettings
+    job: Job,
+    work: Work,
+    lease: Lease,
+    *,
+    node_id: str,
+    folder: Path,
+    data: Path | None,
+    settings: ContainerSettings,
+    templates: TemplatesSettings,
 ) -> ContainerRequest:
     """All that the container of a job is created from.
 
@@ -28,6 +37,7 @@ def container_request(
         data: the lab's data, seen read-only as /data and, for bundles of DoPQ 1.0, as /imgdir.
     """
     spec = work.spec
+    identity = {"DOPQ_JOB": str(job.id), "DOPQ_ATTEMPT": str(lease.attempt)}
     return ContainerRequest(
         name=container_name(node_id, job.id, lease.attempt),
         image=work.image,
@@ -36,7 +46,7 @@ def container_request(
         gpus=lease.gpus,
         command=spec.command,
         entrypoint=spec.entrypoint,
-        environment=dict(spec.environment) | {"DOPQ_JOB": str(job.id), "DOPQ_ATTEMPT": str(lease.attempt)},
+        environment={**job_environment(templates, spec.template), **dict(spec.environment), **identity},
         working_dir=spec.working_dir,
         stop_signal=spec.stop_signal,
         hostname=f"job-{job.id}",

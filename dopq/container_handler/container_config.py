@@ -24,8 +24,10 @@ from dopq.container_handler.spec_fields import (
     GpuCount,
     Name,
     Priority,
+    PythonVersion,
     SignalName,
     Size,
+    TemplateName,
     Time,
     Words,
     slug,
@@ -37,7 +39,7 @@ JSON_FILE = "container_config.json"
 TOML_FILE = "job.toml"
 SPEC_FILES = (JSON_FILE, TOML_FILE)
 
-_NOT_YET = frozenset({"retries", "after", "network", "template", "python", "ports", "notify"})
+_NOT_YET = frozenset({"retries", "after", "network", "ports", "notify"})
 _LONGEST_SPEC = 64 * 1024
 
 
@@ -110,6 +112,8 @@ class JobToml(_Table):
     command: Words | None = None
     env: Environment | None = None
     priority: Priority | None = None
+    template: TemplateName | None = None
+    python: PythonVersion | None = None
 
     def to_spec(self, base: JobSpec) -> JobSpec:
         """`base` with all that is said here."""
@@ -124,6 +128,8 @@ class JobToml(_Table):
             command=self.command,
             environment=self.env,
             priority=self.priority,
+            template=self.template,
+            python=self.python,
         )
 
 
@@ -131,13 +137,13 @@ def _said(base: JobSpec, **fields: Any) -> JobSpec:
     return replace(base, **{key: value for key, value in fields.items() if value is not None})
 
 
-def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDefaults, user: str) -> JobSpec:
+def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDefaults, user: str | None) -> JobSpec:
     """The checked spec of a bundle.
 
     Args:
         files: content of those of `SPEC_FILES` that are there; none is fine and means all defaults.
         default_name: where a spec gives no name, the job gets this one, slugged (usually the bundle's file name).
-        user: who handed the bundle in; an `executor_name` must say the same.
+        user: who handed the bundle in; an `executor_name` must say the same. None where that is not known.
 
     Raises:
         BundleRejected: with every problem at once.
@@ -192,11 +198,11 @@ def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _beyond(file: str, table: Mapping[str, Any], user: str, defaults: SpecDefaults) -> list[Problem]:
+def _beyond(file: str, table: Mapping[str, Any], user: str | None, defaults: SpecDefaults) -> list[Problem]:
     """What this user, or anybody on this node, may not ask for."""
     problems = []
     executor, limit = table.get("executor_name"), table.get("time_limit")
-    if file == JSON_FILE and isinstance(executor, str) and executor != user:
+    if file == JSON_FILE and user is not None and isinstance(executor, str) and executor != user:
         what = f"it says {shown(executor)}, but {shown(user)} handed the bundle in"
         problems.append(Problem(f"{file}: executor_name", what, f'Write "{user}", or leave it out.'))
     seconds = parse_time(limit) if file == TOML_FILE and isinstance(limit, str) else None
@@ -230,6 +236,7 @@ _WANTED = {
     "greater_than_equal": "Write {ge} or more.",
     "less_than_equal": "Write {le} or less.",
     "finite_number": "Write a finite number.",
+    "literal_error": "Write one of these: {expected}.",
 }
 
 

@@ -9,17 +9,19 @@ import re
 import shlex
 import signal
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from dopq.config import PYTHON_VERSION
 from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import shown
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _SERVICE_VARIABLE = re.compile(r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|LD_PRELOAD|DOPQ_.*", re.DOTALL)
+PYTHON_EXAMPLE = "3.12"
 _LEAST_BYTES = 6 * 2**20  # Docker refuses a memory limit below 6 MiB
 _MOST_BYTES = 16 * 2**40
 _MOST_SECONDS = 366 * 86400
@@ -129,6 +131,14 @@ def _signal(value: str) -> str:
     return value
 
 
+def _python(value: object) -> str:
+    if not isinstance(value, str):
+        raise wrong(f"{shown(value)} is a number", f'Write the version in quotes, such as "{PYTHON_EXAMPLE}".')
+    if not re.fullmatch(PYTHON_VERSION, value):
+        raise wrong(f"{shown(value)} is no version of Python 3", f'Write one such as "{PYTHON_EXAMPLE}".')
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Size = Annotated[int, BeforeValidator(_size)]
 Time = Annotated[int, BeforeValidator(_time)]
@@ -136,6 +146,8 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Environment = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_environment)]
 Folder = Annotated[str, AfterValidator(_folder)]
 SignalName = Annotated[str, AfterValidator(_signal)]
+TemplateName = Literal["python", "octave", "matlab"]
+PythonVersion = Annotated[str, BeforeValidator(_python)]
 GpuCount = Annotated[int, Field(ge=0, le=1024)]
 Cpus = Annotated[float, Field(ge=0.01, le=4096, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=-100, le=100)]

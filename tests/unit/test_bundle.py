@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dopq.container_handler.bundle import Limits, Prepared, prepare
+from dopq.container_handler.archive import Limits
+from dopq.container_handler.bundle import Prepared, prepare
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.refusal import problems_of
+from dopq.container_handler.rules import Rules
+from dopq.container_handler.template import Templates
 from dopq.errors import BadConfig, BundleRejected
 from dopq.job import JobSpec
 from tests.bundles import DOCKERFILE, Content, add, config, good_bundle, patched, patched_headers, zip_of
@@ -20,16 +23,24 @@ from tests.bundles import DOCKERFILE, Content, add, config, good_bundle, patched
 APP = {"code/app.py": "print('hello')\n"}
 
 
-def take(bundle: Path, *, limits: Limits | None = None, templates: Path | None = None, name: str = "") -> Prepared:
+def take(
+    bundle: Path,
+    *,
+    limits: Limits | None = None,
+    templates: Path | None = None,
+    name: str = "",
+) -> Prepared:
     return prepare(
         bundle,
         bundle.parent / "work",
         bundle_name=name or bundle.name,
         default_name=bundle.stem,
         user="ada",
-        defaults=SpecDefaults(gpus=0, max_time_limit_s=86400),
-        limits=limits or Limits(),
-        templates=templates,
+        rules=Rules(
+            SpecDefaults(gpus=0, max_time_limit_s=86400),
+            limits or Limits(),
+            Templates(folder=templates),
+        ),
     )
 
 
@@ -223,12 +234,11 @@ def test_an_admins_own_template_is_used(zipped: Path, tmp_path: Path) -> None:
     assert dockerfile_of(zipped, files, tmp_path / "templates") == expected
 
 
-@pytest.mark.parametrize("text", ["FROM $nothing\n", "FROM $\n", None])
-def test_a_broken_template_is_the_operators_to_mend(zipped: Path, tmp_path: Path, text: str | None) -> None:
+@pytest.mark.parametrize("text", ["FROM $nothing\n", "FROM $\n"])
+def test_a_broken_template_is_the_operators_to_mend(zipped: Path, tmp_path: Path, text: str) -> None:
     folder = tmp_path / "templates" / "python"
     folder.mkdir(parents=True)
-    if text is not None:
-        (folder / "Dockerfile").write_text(text)
+    (folder / "Dockerfile").write_text(text)
     with pytest.raises(BadConfig, match=r"The template .* cannot be used"):
         take(zip_of(zipped, APP), templates=tmp_path / "templates")
 
@@ -237,8 +247,8 @@ def test_a_dockerfile_of_its_own_goes_before_the_template(zipped: Path) -> None:
     assert dockerfile_of(zipped, {**APP, "Dockerfile": "FROM x\n"}) == ["FROM x"]
 
 
-NEITHER = "it has neither a Dockerfile nor a Python program to run"
-BOTH_WAYS = "Put a Dockerfile at the top, or your program as code/app.py (with requirements.txt and input/ if needed)."
+NEITHER = "it has neither a Dockerfile nor a program to run"
+BOTH_WAYS = "Put a Dockerfile at the top, or your program as code/app.py or code/app.m (and data into input/)."
 
 
 def test_neither_dockerfile_nor_program_is_refused_with_both_ways_out(zipped: Path) -> None:
@@ -392,7 +402,7 @@ def test_a_dockerfile_of_megabytes_is_refused(zipped: Path) -> None:
 
 # --- entries --------------------------------------------------------------------------------------------------------
 
-AGAIN = "Rename it and zip again."
+AGAIN = "Rename it and pack the bundle again."
 BAD_NAMES = {
     "/etc/passwd": "the path is absolute",
     "../outside": "'..' leads out of the bundle",
@@ -442,10 +452,10 @@ def test_a_special_file_is_refused(zipped: Path, form: int) -> None:
 
 def test_a_folder_with_content_of_its_own_is_refused(zipped: Path) -> None:
     with_entry(zipped, "odd/", b"x")
-    assert refused(zipped) == ["'odd/': it is a folder with content of its own. Zip the bundle again."]
+    assert refused(zipped) == ["'odd/': it is a folder with content of its own. Pack the bundle again."]
 
 
-PLAIN = "Zip the bundle again with a plain 'zip -r', without a password."
+PLAIN = "Pack the bundle again with plain 'zip -r' or 'tar -czf', without a password."
 
 
 @pytest.mark.parametrize("flags", [0x1, 0x41, 0x2001])
@@ -490,7 +500,7 @@ def test_names_that_collide_are_refused(zipped: Path, first: str, second: str, w
     with zipfile.ZipFile(zipped, "w") as archive:
         for name in ("Dockerfile", first, second):
             add(archive, name, b"x")
-    assert refused(zipped) == [f"{words}. Rename or remove one of them, and zip again."]
+    assert refused(zipped) == [f"{words}. Rename or remove one of them, and pack the bundle again."]
 
 
 def test_a_folder_may_have_an_entry_of_its_own_twice(zipped: Path) -> None:

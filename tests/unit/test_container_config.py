@@ -72,6 +72,8 @@ def test_a_job_toml_becomes_a_spec() -> None:
         time_limit = "90m"
         command = ["python3", "train.py"]
         priority = -3
+        template = "python"
+        python = "3.12"
         env = { EPOCHS = "10" }
     """
     assert read(TOML_FILE, text) == JobSpec(
@@ -84,6 +86,8 @@ def test_a_job_toml_becomes_a_spec() -> None:
         command=("python3", "train.py"),
         environment=(("EPOCHS", "10"),),
         priority=-3,
+        template="python",
+        python="3.12",
     )
 
 
@@ -362,7 +366,7 @@ def test_a_wrong_setting_is_refused_with_what_to_write_instead(case: str) -> Non
     assert refused(file, text) == [words]
 
 
-@pytest.mark.parametrize("key", ["retries", "after", "network", "template", "python", "ports", "notify"])
+@pytest.mark.parametrize("key", ["retries", "after", "network", "ports", "notify"])
 def test_a_key_that_cannot_be_honoured_yet_is_refused_not_ignored(key: str) -> None:
     assert refused(TOML_FILE, f'{key} = "x"') == [f"job.toml: {key}: this version cannot honour it yet. Leave it out."]
 

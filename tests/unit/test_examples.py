@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dopq.container_handler.bundle import Limits, prepare
+from dopq.container_handler.bundle import prepare
 from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.rules import Rules
 from dopq.container_handler.template import has_requirement
 from tests.bundles import zip_of
 
@@ -75,8 +76,7 @@ def test_every_example_passes_the_gate(name: str, tmp_path: Path) -> None:
         bundle_name="b.zip",
         default_name=name,
         user="ada",
-        defaults=SpecDefaults(gpus=0, max_time_limit_s=3600),
-        limits=Limits(),
+        rules=Rules(SpecDefaults(gpus=0, max_time_limit_s=3600)),
     )
     assert prepared.spec.name == name
     assert prepared.spec.gpus == 0
