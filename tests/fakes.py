@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Condition, Event
 from typing import BinaryIO
 
@@ -88,12 +89,14 @@ class FakeEngine:
         programs: what commands do, by command line; those not named here write nothing and succeed at once. A `RUN`
             line of a Dockerfile is the command `("/bin/sh", "-c", line)`.
         requests: every container that was ever created, in order.
+        image_sizes: bytes of images that are not 1 MiB.
     """
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
         self.programs: dict[tuple[str, ...], Program] = {}
         self.requests: list[ContainerRequest] = []
+        self.image_sizes: dict[ImageId, int] = {}
         self._commands: dict[ImageId, tuple[str, ...]] = {}  # of every image, what it runs when not told otherwise
         self._tags: dict[str, ImageId] = {}
         self._containers: dict[ContainerName, _Container] = {}
@@ -130,11 +133,22 @@ class FakeEngine:
 
     def capacity(self) -> Capacity:
         with self._scripted("capacity"):
-            return Capacity(version="20.10.0-fake", cpus=8, memory_bytes=32 << 30, has_buildkit=True)
+            return Capacity(version="20.10.0-fake", cpus=8, memory_bytes=32 << 30, has_buildkit=True, root=Path("/"))
 
     def image(self, reference: str) -> ImageId | None:
         with self._scripted("image"):
             return self._find_image(reference)
+
+    def image_bytes(self, image: ImageId) -> int | None:
+        with self._scripted("image_bytes"):
+            return self.image_sizes.get(image, 1 << 20) if image in self._commands else None
+
+    def tag(self, image: ImageId, reference: str) -> bool:
+        with self._scripted("tag"):
+            if image not in self._commands:
+                return False
+            self._tags[_with_tag(reference)] = image
+            return True
 
     def build(
         self,
@@ -145,6 +159,7 @@ class FakeEngine:
         log: Callable[[bytes], object],
         cancelled: Event,
         timeout_s: float,
+        memory_bytes: int | None = None,
     ) -> ImageId:
         with self._troubled("build"):  # not locked: a build may go on for long
             return self._build(_dockerfile(context), tag, log, cancelled, timeout_s)

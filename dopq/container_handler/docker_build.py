@@ -161,12 +161,16 @@ def _broken_off_at(limit: Limit, *actions: Callable[[], None]) -> Iterator[list[
     limit.check()
 
 
-def build_params(tag: str, labels: Mapping[str, str], *, buildkit: bool) -> dict[str, str]:
+def build_params(
+    tag: str, labels: Mapping[str, str], *, buildkit: bool, memory_bytes: int | None = None
+) -> dict[str, str]:
     """Query of `POST /build` (Docker Engine API 1.41); `forcerm` leaves no container of a failed classic step."""
+    limits = {} if memory_bytes is None else {"memory": str(memory_bytes), "memswap": str(memory_bytes)}
     return {
         "t": tag,
         "labels": json.dumps(dict(labels)),
         "version": "2" if buildkit else "1",
         "rm": "1",
         "forcerm": "1",
+        **limits,
     }

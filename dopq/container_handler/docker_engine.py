@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import docker
@@ -93,7 +94,8 @@ class DockerEngine:
         """See ContainerEngine."""
         with self._translated("say what it has"):
             version, info = self._client.version(), self._client.info()
-        return Capacity(version["Version"], info["NCPU"], info["MemTotal"], _has_buildkit(version))
+        root = Path(info["DockerRootDir"])
+        return Capacity(version["Version"], info["NCPU"], info["MemTotal"], _has_buildkit(version), root)
 
     # --- images ------------------------------------------------------------------------------------------------------
 
@@ -105,6 +107,23 @@ class DockerEngine:
             except docker.errors.NotFound:
                 return None
 
+    def image_bytes(self, image: ImageId) -> int | None:
+        """See ContainerEngine."""
+        with self._translated(f"measure the image {image}"):
+            try:
+                return int(self._client.inspect_image(image)["Size"])
+            except docker.errors.NotFound:
+                return None
+
+    def tag(self, image: ImageId, reference: str) -> bool:
+        """See ContainerEngine."""
+        repository, tag = docker.utils.parse_repository_tag(reference)
+        with self._translated(f"tag the image {image} as {reference}"):
+            try:
+                return bool(self._client.tag(image, repository, tag))
+            except docker.errors.NotFound:
+                return False
+
     def build(
         self,
         context: BinaryIO,
@@ -114,12 +133,13 @@ class DockerEngine:
         log: Callable[[bytes], object],
         cancelled: threading.Event,
         timeout_s: float,
+        memory_bytes: int | None = None,
     ) -> ImageId:
         """See ContainerEngine."""
         limit = Limit(cancelled, timeout_s)
         with self._translated("build an image"):
-            buildkit = _has_buildkit(self._client.version())
-        params = build_params(tag, labels, buildkit=buildkit)
+            buildkit = memory_bytes is None and _has_buildkit(self._client.version())
+        params = build_params(tag, labels, buildkit=buildkit, memory_bytes=memory_bytes)
         return ImageBuild(self._connection, context, params, log, limit).run()
 
     def import_image(self, root: BinaryIO, *, reference: str, changes: tuple[str, ...] = ()) -> ImageId:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from threading import Event
 from typing import BinaryIO, NewType, Protocol
 
@@ -20,12 +21,17 @@ ContainerName = NewType("ContainerName", str)  # deterministic, so that a repeat
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the engine says of itself."""
+    """What the engine says of itself.
+
+    Attributes:
+        root: the folder, on the engine's own machine, in which it keeps images and containers.
+    """
 
     version: str
     cpus: int
     memory_bytes: int
     has_buildkit: bool
+    root: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,17 @@ class ContainerEngine(Protocol):
         """The id of a local image by name or id; None when there is none."""
         ...
 
+    def image_bytes(self, image: ImageId) -> int | None:
+        """Size of an image with all its layers, those that it shares included; None when there is none of that id."""
+        ...
+
+    def tag(self, image: ImageId, reference: str) -> bool:
+        """Give an image one more name, from whichever bore it before; False when there is no image of that id.
+
+        While it bears a name an image stays, whoever removes its other ones.
+        """
+        ...
+
     def build(
         self,
         context: BinaryIO,
@@ -121,11 +138,14 @@ class ContainerEngine(Protocol):
         log: Callable[[bytes], object],
         cancelled: Event,
         timeout_s: float,
+        memory_bytes: int | None = None,
     ) -> ImageId:
         """Build an image from a seekable tar stream that holds a `Dockerfile` at its top, and tag it.
 
-        With BuildKit where the engine has it, else with the classic builder. Every piece of the builder's output goes
-        to `log` as it comes. When `cancelled` is set the build is broken off within about a second.
+        With BuildKit where the engine has it, else with the classic builder. A limit of `memory_bytes` on memory and swap
+        of every step calls for the classic builder: BuildKit takes none (docs/adr/0021-memory-of-builds.md). Every piece
+        of the builder's output goes to `log` as it comes. When `cancelled` is set the build is broken off within about
+        a second.
 
         Raises:
             BuildFailed: the Dockerfile could not be built, was cancelled, or took longer than `timeout_s` seconds.

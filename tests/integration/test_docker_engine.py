@@ -167,6 +167,17 @@ def test_a_build_that_was_broken_off_leaves_no_container(builder: Bench, client:
 
 
 @engine_needed
+def test_a_build_with_a_memory_limit_is_held_to_it(bench: Bench, client: docker.APIClient) -> None:
+    """So it is not left to BuildKit, which takes no limit. The step's shell outlives what the kernel kills."""
+    marker = f"mark-{bench.prefix}"
+    hungry = f"RUN echo {marker}; busybox head -c 100000000 /dev/zero | busybox tail > /dev/null || exit 9"
+    bench.build(f"FROM {bench.base}", hungry)
+    with pytest.raises(BuildFailed, match="exit code"):
+        bench.build(f"FROM {bench.base}", hungry, memory_bytes=32 << 20)
+    wait_until(lambda: not [c for c in client.containers(all=True) if marker in c["Command"]])
+
+
+@engine_needed
 def test_a_broken_tar_fails_the_build(builder: Bench) -> None:
     context = io.BytesIO(dockerfile(f"FROM {builder.base}").read()[:500])
     with pytest.raises(BuildFailed):
@@ -181,6 +192,8 @@ NAME = ContainerName("dopq-test-none")
 VERBS: dict[str, Callable[[ContainerEngine], object]] = {
     "capacity": lambda e: e.capacity(),
     "image": lambda e: e.image("busybox"),
+    "image_bytes": lambda e: e.image_bytes(ImageId("busybox")),
+    "tag": lambda e: e.tag(ImageId("a"), "b:1"),
     "import_image": lambda e: e.import_image(io.BytesIO(b"x"), reference="a:1"),
     "remove_image": lambda e: e.remove_image("a:1"),
     "build": lambda e: e.build(

@@ -98,11 +98,20 @@ class Bench:
         log: Callable[[bytes], object] = lambda _: None,
         cancelled: threading.Event | None = None,
         timeout_s: float = LONG_S,
+        memory_bytes: int | None = None,
     ) -> tuple[str, ImageId]:
         tag = self.tag()
         context, labels = dockerfile(*lines), {"dopq.test": self.prefix}
         cancelled = cancelled or threading.Event()
-        image = self.engine.build(context, tag=tag, labels=labels, log=log, cancelled=cancelled, timeout_s=timeout_s)
+        image = self.engine.build(
+            context,
+            tag=tag,
+            labels=labels,
+            log=log,
+            cancelled=cancelled,
+            timeout_s=timeout_s,
+            memory_bytes=memory_bytes,
+        )
         return tag, image
 
     def tidy(self) -> None:
@@ -191,6 +200,33 @@ def test_a_removed_image_is_gone_and_removing_it_again_is_fine(bench: Bench) -> 
     bench.engine.remove_image(tag)
     assert bench.engine.image(tag) is None
     bench.engine.remove_image(tag)
+
+
+def test_an_image_stays_as_long_as_it_bears_a_name(bench: Bench) -> None:
+    tag, image = bench.build(f"FROM {bench.base}", f"ENV ONLY={bench.prefix}")
+    second = bench.tag()
+    assert bench.engine.tag(image, second)
+    assert bench.engine.tag(image, second)
+    bench.engine.remove_image(tag)
+    assert bench.engine.image(second) == image
+    bench.engine.remove_image(second)
+    assert bench.engine.image(image) is None
+    assert not bench.engine.tag(image, second)
+
+
+def test_a_name_goes_over_to_the_image_that_it_is_given_to(bench: Bench) -> None:
+    tag, first = bench.build(f"FROM {bench.base}", f"ENV FIRST={bench.prefix}")
+    other, second = bench.build(f"FROM {bench.base}", f"ENV SECOND={bench.prefix}")
+    assert bench.engine.tag(second, tag)
+    assert bench.engine.image(tag) == bench.engine.image(other) == second
+    bench.engine.remove_image(first)
+
+
+def test_an_image_has_a_size_while_it_is_there(bench: Bench) -> None:
+    tag, image = bench.build(f"FROM {bench.base}", f"ENV SIZE={bench.prefix}")
+    assert 2**19 <= (bench.engine.image_bytes(image) or 0) < 2**30
+    bench.engine.remove_image(tag)
+    assert bench.engine.image_bytes(image) is None
 
 
 def test_a_build_returns_the_image_that_its_tag_names(builder: Bench) -> None:
