@@ -20,6 +20,8 @@ from dopq.errors import BadConfig
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
+"""0: for ever."""
 BaseImage = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
 """Name of an image, in which `{version}` stands for the version."""
 PYTHON_VERSION = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
@@ -73,11 +75,29 @@ class IntakeSettings(Section):
     max_entries: Count = 100_000
 
 
+class ShareSettings(Section):
+    """How long the share keeps what is over."""
+
+    keep_invalid_days: Days = 90
+    keep_failed_days: Days = 90
+    keep_outbox_days: Days = 0
+
+
+class DiskSettings(Section):
+    """What has to stay free on the disks of the state folder, the share and the engine, on each of them."""
+
+    floor_bytes: Annotated[int, Field(ge=0)] = 2 * 2**30
+    floor_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
+
+
 class BuildSettings(Section):
     """Making images."""
 
     concurrency: Count = 2
     timeout_s: Positive = 3600.0
+    memory_bytes: Annotated[int, Field(ge=0)] = 0
+    max_image_bytes: Count = 50 * 2**30
+    keep_images_days: Days = 30
     templates: str = ""
 
 
@@ -146,6 +166,8 @@ class Settings(Section):
     remote: RemoteSettings = RemoteSettings()
     engine: EngineSettings = EngineSettings()
     intake: IntakeSettings = IntakeSettings()
+    share: ShareSettings = ShareSettings()
+    disk: DiskSettings = DiskSettings()
     build: BuildSettings = BuildSettings()
     templates: TemplatesSettings = TemplatesSettings()
     queue: QueueSettings = QueueSettings()

@@ -142,10 +142,10 @@ class ContainerEngine(Protocol):
     ) -> ImageId:
         """Build an image from a seekable tar stream that holds a `Dockerfile` at its top, and tag it.
 
-        With BuildKit where the engine has it, else with the classic builder. A limit of `memory_bytes` on memory and swap
-        of every step calls for the classic builder: BuildKit takes none (docs/adr/0021-memory-of-builds.md). Every piece
-        of the builder's output goes to `log` as it comes. When `cancelled` is set the build is broken off within about
-        a second.
+        With BuildKit where the engine has it, else with the classic builder. A limit of `memory_bytes` on memory and
+        swap of every step calls for the classic builder: BuildKit takes none (docs/adr/0021-memory-of-builds.md).
+        Every piece of the builder's output goes to `log` as it comes. When `cancelled` is set the build is broken off
+        within about a second.
 
         Raises:
             BuildFailed: the Dockerfile could not be built, was cancelled, or took longer than `timeout_s` seconds.
