@@ -27,6 +27,7 @@ from dopq.container_handler.spec_fields import (
     PythonVersion,
     SignalName,
     Size,
+    SlotCount,
     TemplateName,
     Time,
     Words,
@@ -57,30 +58,43 @@ class SpecDefaults:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RunParams(_Table):
     """The allow-list of `run_params`: of all that docker-py's `run()` takes, what is the job's own business."""
 
     command: Words | None = None
+    """Replaces the image's CMD: text that is split as a shell would, or a list of words."""
     entrypoint: Words | None = None
+    """Replaces the image's ENTRYPOINT."""
     environment: Environment | None = None
+    """Added to the image's environment."""
     working_dir: Folder | None = None
+    """Folder in the container in which the command runs; by default the image's WORKDIR."""
     shm_size: Size | None = None
+    """Size of /dev/shm; by default the node's."""
     stop_signal: SignalName | None = None
+    """What the process gets first when it has to stop; by default the image's STOPSIGNAL."""
 
 
 class ContainerConfig(_Table):
     """`container_config.json`."""
 
     name: Name | None = None
+    """The job's name; by default that of the bundle's file."""
     executor_name: str | None = None
+    """The user who hands the bundle in; nobody else's name is taken."""
     num_gpus: GpuCount | None = None
-    num_slots: int | None = None
+    """Whole GPUs; by default the node's setting, usually 1 where it has any."""
+    num_slots: SlotCount | None = None
+    """Slots of a GPU; only 1 is handed out."""
     required_memory: Size | None = None
+    """Limit on main memory; by default the node's."""
     build_flag: bool | None = None
+    """Whether an image is to be built; true by default."""
     run_params: RunParams | None = None
+    """How the container is run."""
 
     def to_spec(self, base: JobSpec) -> JobSpec:
         """`base` with all that is said here."""
@@ -103,17 +117,29 @@ class JobToml(_Table):
     """`job.toml`."""
 
     name: Name | None = None
+    """The job's name; by default that of the bundle's file."""
     gpus: GpuCount | None = None
-    slots: int | None = None
+    """Whole GPUs; by default the node's setting, usually 1 where it has any."""
+    slots: SlotCount | None = None
+    """Slots of a GPU; only 1 is handed out."""
     memory: Size | None = None
+    """Limit on main memory; by default the node's."""
     shm_size: Size | None = None
+    """Size of /dev/shm; by default the node's."""
     cpus: Cpus | None = None
+    """Share of the CPU, in cores; no limit by default."""
     time_limit: Time | None = None
+    """The job is stopped after running for so long; by default the node's limit."""
     command: Words | None = None
+    """Replaces the image's CMD: text that is split as a shell would, or a list of words."""
     env: Environment | None = None
+    """Added to the image's environment."""
     priority: Priority | None = None
+    """Order among your own jobs: the higher goes first."""
     template: TemplateName | None = None
+    """What runs a project without a Dockerfile; by default what its program is written in."""
     python: PythonVersion | None = None
+    """Version of Python for the template python; by default the node's."""
 
     def to_spec(self, base: JobSpec) -> JobSpec:
         """`base` with all that is said here."""

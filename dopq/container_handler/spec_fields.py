@@ -11,7 +11,7 @@ import signal
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from dopq.config import PYTHON_VERSION
@@ -139,15 +139,38 @@ def _python(value: object) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
-Size = Annotated[int, BeforeValidator(_size)]
-Time = Annotated[int, BeforeValidator(_time)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-Environment = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_environment)]
-Folder = Annotated[str, AfterValidator(_folder)]
-SignalName = Annotated[str, AfterValidator(_signal)]
+_SIZE_PATTERN = r"^\s*[0-9]{1,15}([.][0-9]{1,6})? ?[kKmMgGtT][iI]?[bB]?\s*$"
+_SIZE_TEXT = {"type": "string", "pattern": _SIZE_PATTERN, "examples": ["512m", "20g"]}
+_SIZE_BYTES = {"type": "integer", "minimum": _LEAST_BYTES, "maximum": _MOST_BYTES, "description": "bytes"}
+_TIME_PATTERN = r"^\s*[0-9]{1,9}([.][0-9]{1,6})? ?[sSmMhHdD]\s*$"
+_TIME_TEXT = {"type": "string", "pattern": _TIME_PATTERN, "examples": ["2h", "90m"]}
+_WORD = {"type": "string", "maxLength": _LONGEST_TEXT}
+_WORD_LIST = {"type": "array", "items": _WORD, "minItems": 1, "maxItems": _MOST_WORDS}
+_VARIABLE_NAME = {"pattern": f"^{_VARIABLE.pattern}$", "not": {"pattern": f"^({_SERVICE_VARIABLE.pattern})$"}}
+_VARIABLES = {"type": "object", "propertyNames": _VARIABLE_NAME, "additionalProperties": _WORD}
+_VARIABLE_LINES = {"type": "array", "items": {"type": "string", "pattern": "="}, "examples": [["EPOCHS=10"]]}
+
+# What pydantic cannot tell from a check written in Python is said in JSON Schema's words beside it.
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"anyOf": [_SIZE_TEXT, _SIZE_BYTES]})]
+Time = Annotated[int, BeforeValidator(_time), WithJsonSchema(_TIME_TEXT)]
+Words = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_words),
+    WithJsonSchema({"anyOf": [{**_WORD, "pattern": r"\S"}, _WORD_LIST]}),
+]
+Environment = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_environment),
+    WithJsonSchema({"anyOf": [{**_VARIABLES, "maxProperties": _MOST_VARIABLES}, _VARIABLE_LINES]}),
+]
+Folder = Annotated[str, AfterValidator(_folder), WithJsonSchema({"type": "string", "pattern": "^/", "maxLength": 1024})]
+SignalName = Annotated[
+    str, AfterValidator(_signal), WithJsonSchema({"enum": sorted(name.name for name in signal.Signals)})
+]
 TemplateName = Literal["python", "octave", "matlab"]
-PythonVersion = Annotated[str, BeforeValidator(_python)]
+PythonVersion = Annotated[str, BeforeValidator(_python), WithJsonSchema({"type": "string", "pattern": PYTHON_VERSION})]
 GpuCount = Annotated[int, Field(ge=0, le=1024)]
+SlotCount = Annotated[int, WithJsonSchema({"const": 1})]
 Cpus = Annotated[float, Field(ge=0.01, le=4096, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=-100, le=100)]

@@ -204,12 +204,27 @@ REFUSALS = {
             "build_flag, executor_name, name, num_gpus, num_slots, required_memory, run_params."
         ),
     ),
+    "an unknown template": (
+        TOML_FILE,
+        'template = "julia"',
+        "job.toml: template: 'julia' does not fit. Write one of these: 'python', 'octave' or 'matlab'.",
+    ),
+    "a version of Python without quotes": (
+        TOML_FILE,
+        "python = 3.12",
+        'job.toml: python: 3.12 is a number. Write the version in quotes, such as "3.12".',
+    ),
+    "a version that is more than a version": (
+        TOML_FILE,
+        'python = "3.12-slim AS x"',
+        "job.toml: python: '3.12-slim AS x' is no version of Python 3. Write one such as \"3.12\".",
+    ),
     "a key like none": (
         TOML_FILE,
         "xyzzy = 1",
         (
             "job.toml: xyzzy: no such key. Leave it out. Known here are: "
-            "command, cpus, env, gpus, memory, name, priority, shm_size, slots, time_limit."
+            "command, cpus, env, gpus, memory, name, priority, python, shm_size, slots, template, time_limit."
         ),
     ),
     "a run parameter of docker-py's": (
