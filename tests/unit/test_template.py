@@ -29,17 +29,12 @@ Files = Mapping[str, str]
 
 def take(tmp_path: Path, files: Files, *, folder: Path | None = None, **settings: Any) -> Prepared:
     tmp_path.mkdir(exist_ok=True)
-    return prepare(
-        zip_of(tmp_path / "b.zip", files),
-        tmp_path / "work",
-        bundle_name="b.zip",
-        default_name="b",
-        user="ada",
-        rules=Rules(
-            SpecDefaults(gpus=0, max_time_limit_s=60),
-            templates=Templates(TemplatesSettings.model_validate(settings), folder),
-        ),
+    rules = Rules(
+        SpecDefaults(gpus=0, max_time_limit_s=60),
+        templates=Templates(TemplatesSettings.model_validate(settings), folder),
     )
+    with zip_of(tmp_path / "b.zip", files).open("rb") as bundle:
+        return prepare(bundle, tmp_path / "work", bundle_name="b.zip", default_name="b", user="ada", rules=rules)
 
 
 def dockerfile(tmp_path: Path, files: Files, *, folder: Path | None = None, **settings: Any) -> list[str]:
@@ -64,7 +59,7 @@ def test_an_m_file_alone_is_run_by_octave(tmp_path: Path) -> None:
         "WORKDIR /app",
         "COPY . /app/",
         "ENTRYPOINT []",
-        'CMD ["octave", "--no-gui", "--path", "/app/code", "/app/code/app.m"]',
+        'CMD ["octave-cli", "--no-history", "--path", "/app/code", "/app/code/app.m"]',
     ]
 
 
@@ -140,7 +135,7 @@ def test_a_project_in_two_languages_has_to_say_which(tmp_path: Path) -> None:
         'Write template = "python" or template = "octave" into job.toml.'
     )
     chosen = dockerfile(tmp_path / "2", {**files, "job.toml": 'template = "octave"'})
-    assert chosen[-1].startswith('CMD ["octave"')
+    assert chosen[-1].startswith('CMD ["octave-cli"')
 
 
 def test_a_template_without_its_program_is_refused(tmp_path: Path) -> None:
