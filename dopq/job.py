@@ -151,6 +151,7 @@ class JobSpec:
         stop_signal: replaces the image's STOPSIGNAL when given.
         priority: among the same user's own jobs only; higher goes first.
         template: the Dockerfile template that its image is made from; None for a bundle with its own Dockerfile.
+        build: False for a bundle that holds a ready-made image; None where the bundle's files tell.
         python: version of Python that the python template is to use; None leaves the node's own.
     """
 
@@ -167,6 +168,7 @@ class JobSpec:
     stop_signal: str | None = None
     priority: int = 0
     template: str | None = None
+    build: bool | None = None
     python: str | None = None
 
 

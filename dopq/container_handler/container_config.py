@@ -103,6 +103,7 @@ class ContainerConfig(_Table):
             base,
             name=self.name,
             gpus=self.num_gpus,
+            build=self.build_flag,
             memory_bytes=self.required_memory,
             shm_bytes=run.shm_size,
             command=run.command,
@@ -218,9 +219,6 @@ def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:
     if type(slots) is int and slots != 1:
         what = f"{slots} slots were asked for; this version hands out whole GPUs only"
         problems.append(Problem(f"{file}: {slots_key}", what, "Write 1, or leave it out."))
-    if file == JSON_FILE and table.get("build_flag") is False:
-        what = "this version cannot load ready-made images yet"
-        problems.append(Problem(f"{file}: build_flag", what, "Put a Dockerfile into the bundle and write true."))
     return problems
 
 

@@ -68,11 +68,17 @@ def template_problems(files: Collection[PurePosixPath], spec: JobSpec, m_files: 
         yield Problem(f"{TOML_FILE}: python", what, "Leave it out.")
 
 
-def layout_problems(files: Collection[PurePosixPath], folders: Collection[PurePosixPath]) -> Iterator[Problem]:
-    """What keeps files and folders, named from the bundle's root, from being a bundle."""
+def layout_problems(
+    files: Collection[PurePosixPath], folders: Collection[PurePosixPath], *, loads: bool = False
+) -> Iterator[Problem]:
+    """What keeps files and folders, named from the bundle's root, from being a bundle.
+
+    Args:
+        loads: its image is to be loaded, so that there need be nothing to build or run.
+    """
     if not files:
         yield Problem("bundle", "there is no file in it", "Zip the folder that holds your Dockerfile.")
-    elif not any(what in files for what in (DOCKERFILE, *PYTHON_ENTRIES, *M_ENTRIES)):
+    elif not loads and not any(what in files for what in (DOCKERFILE, *PYTHON_ENTRIES, *M_ENTRIES)):
         what = "it has neither a Dockerfile nor a program to run" + _found_instead(files)
         fix = "Put a Dockerfile at the top, or your program as code/app.py or code/app.m (and data into input/)."
         yield Problem("bundle", what, fix)

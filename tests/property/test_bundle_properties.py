@@ -53,14 +53,15 @@ def take(data: bytes) -> Prepared | None:
         bundle.write_bytes(data)
         prepared = None
         try:
-            prepared = prepare(
-                bundle,
-                top / "work",
-                bundle_name="bundle.zip",
-                default_name="bundle",
-                user="ada",
-                rules=Rules(SpecDefaults(gpus=0, max_time_limit_s=100), LIMITS),
-            )
+            with bundle.open("rb") as file:
+                prepared = prepare(
+                    file,
+                    top / "work",
+                    bundle_name=bundle.name,
+                    default_name="bundle",
+                    user="ada",
+                    rules=Rules(SpecDefaults(gpus=0, max_time_limit_s=100), LIMITS),
+                )
         except BundleRejected as refused:
             problems = problems_of(refused)
             assert problems

@@ -30,18 +30,16 @@ def take(
     templates: Path | None = None,
     name: str = "",
 ) -> Prepared:
-    return prepare(
-        bundle,
-        bundle.parent / "work",
-        bundle_name=name or bundle.name,
-        default_name=bundle.stem,
-        user="ada",
-        rules=Rules(
-            SpecDefaults(gpus=0, max_time_limit_s=86400),
-            limits or Limits(),
-            Templates(folder=templates),
-        ),
-    )
+    rules = Rules(SpecDefaults(gpus=0, max_time_limit_s=86400), limits or Limits(), Templates(folder=templates))
+    with bundle.open("rb") as file:
+        return prepare(
+            file,
+            bundle.parent / "work",
+            bundle_name=name or bundle.name,
+            default_name=bundle.stem,
+            user="ada",
+            rules=rules,
+        )
 
 
 def refused(bundle: Path, *, limits: Limits | None = None, name: str = "") -> list[str]:
@@ -285,10 +283,23 @@ def test_a_bundle_of_nothing_is_refused(zipped: Path) -> None:
 # --- what is no zip file --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["job.tar.gz", "job", "job.rar"])
-def test_other_kinds_of_archive_are_not_taken_yet(zipped: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["job.tar.xz", "job", "job.rar"])
+def test_other_kinds_of_file_are_refused(zipped: Path, name: str) -> None:
     problems = refused(good_bundle(zipped), name=name)
-    assert problems == [f"'{name}': this version takes zip files only. Zip the folder with 'zip -r' and hand that in."]
+    what = "this kind of file is not taken; folders and .zip, .tar, .tar.gz, .tgz are"
+    assert problems == [f"'{name}': {what}. Pack the folder with 'zip -r' or 'tar -czf' and hand that in."]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("job.tar.gz", "it is no gzip file, it only has the name of one. Make it with 'tar -czf'."),
+        ("job.tar", "it is no tar file, it only has the name of one. Make it with 'tar -cf'."),
+    ],
+)
+def test_an_archive_of_another_kind_than_its_name_says_is_refused(zipped: Path, name: str, words: str) -> None:
+    zip_of(zipped, {"Dockerfile": DOCKERFILE, "data": os.urandom(1000)})
+    assert refused(zipped, name=name) == [f"bundle: {words}"]
 
 
 def test_an_ending_in_capitals_is_taken(zipped: Path) -> None:

@@ -51,6 +51,7 @@ def test_a_container_config_becomes_a_spec() -> None:
     assert read(JSON_FILE, text) == JobSpec(
         name="iris",
         gpus=2,
+        build=True,
         memory_bytes=3 * 2**29,
         shm_bytes=2**29,
         command=("python3", "train.py", "--name", "my run"),
@@ -260,14 +261,6 @@ REFUSALS = {
         TOML_FILE,
         "slots = 2",
         "job.toml: slots: 2 slots were asked for; this version hands out whole GPUs only. Write 1, or leave it out.",
-    ),
-    "no build": (
-        JSON_FILE,
-        '{"build_flag": false}',
-        (
-            "container_config.json: build_flag: this version cannot load ready-made images yet. "
-            "Put a Dockerfile into the bundle and write true."
-        ),
     ),
     "a size without unit": (
         TOML_FILE,

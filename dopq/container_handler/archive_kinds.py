@@ -1,0 +1,51 @@
+"""The kinds of archive that are taken, told from each other by the ending of the name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import BinaryIO
+
+from dopq.container_handler.archive import Archive, Limits, file_problem
+from dopq.container_handler.gunzip import gunzip
+from dopq.container_handler.refusal import refusal, shown
+from dopq.container_handler.scratch import Scratch
+from dopq.container_handler.tar_archive import TarArchive
+from dopq.container_handler.tar_header import BLOCK
+from dopq.container_handler.zip_archive import ZipArchive
+from dopq.job import Problem
+
+GZIPPED = (".tar.gz", ".tgz")
+ENDINGS = (".zip", ".tar", *GZIPPED)
+_TAR_BYTES_PER_ENTRY = 8 * BLOCK  # header, fill-up, and extensions of an honest entry
+
+
+def open_archive(file: BinaryIO, name: str, limits: Limits, scratch: Scratch) -> Archive:
+    """Open an archive whose kind the ending of its `name` tells.
+
+    Args:
+        file: a file on disk, which nobody may change meanwhile; open for as long as the archive is used.
+        scratch: for what is unpacked on the way; it has to last as long.
+
+    Raises:
+        BundleRejected: it is no archive of that kind, not a whole one, or larger than `limits`.
+        OSError: this machine's disk is full or failing.
+    """
+    ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), None)
+    if ending is None:
+        what = f"this kind of file is not taken; folders and {', '.join(ENDINGS)} are"
+        raise refusal([Problem(shown(name), what, "Pack the folder with 'zip -r' or 'tar -czf' and hand that in.")])
+    if ending == ".zip":
+        return ZipArchive(file, limits)
+    if ending in GZIPPED:
+        most = limits.unpacked_bytes + limits.entries * _TAR_BYTES_PER_ENTRY
+        return TarArchive(_unzipped(file, limits, most, scratch), replace(limits, bundle_bytes=most))
+    return TarArchive(file, limits)
+
+
+def _unzipped(file: BinaryIO, limits: Limits, most_bytes: int, scratch: Scratch) -> BinaryIO:
+    if problem := file_problem(file.seek(0, 2), limits):
+        raise refusal([problem])
+    tar = scratch.file()
+    gunzip(file, tar.write, most_bytes)
+    tar.flush()
+    return tar
