@@ -98,6 +98,7 @@ class BuildSettings(Section):
     memory_bytes: Annotated[int, Field(ge=0)] = 0
     max_image_bytes: Count = 50 * 2**30
     keep_images_days: Days = 30
+    allowed_bases: list[str] = ["*"]
     templates: str = ""
 
 

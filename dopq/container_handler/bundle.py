@@ -24,6 +24,7 @@ from dopq.container_handler.bundle_image import (
 )
 from dopq.container_handler.container_config import SPEC_FILES, read_spec
 from dopq.container_handler.contents import Contents, look
+from dopq.container_handler.dockerfile_gate import DockerfileRules, dockerfile_problems
 from dopq.container_handler.project_layout import (
     DOCKERFILE,
     INPUT,
@@ -39,7 +40,7 @@ from dopq.container_handler.saved_image import SavedImage, write_saved_image
 from dopq.container_handler.scratch import Scratch
 from dopq.container_handler.tar_archive import TarArchive
 from dopq.container_handler.unpack import unpack, write_context
-from dopq.errors import BundleRejected
+from dopq.errors import BadConfig, BundleRejected
 from dopq.job import JobSpec, Problem
 
 CONTEXT = "context.tar"
@@ -130,10 +131,12 @@ def _checked(archive: Archive, default_name: str, user: str | None, rules: Rules
     try:
         spec = read_spec(specs, default_name=default_name, defaults=rules.defaults, user=user)
     except BundleRejected as refused:
-        raise refusal(problems + problems_of(refused)) from None
+        raise refusal([*problems, *problems_of(refused), *_dockerfile_problems(contents, rules)]) from None
     images = image_candidates(contents.files, spec.build)
     if not problems:  # else a file that was found unfit above would be reported once more, as missing
         problems = list(_layout_problems(contents, spec, images, rules))
+    if not images:
+        problems += _dockerfile_problems(contents, rules)
     if problems:
         raise refusal(problems)
     if images:
@@ -155,16 +158,23 @@ def _layout_problems(
         yield from rules.templates.version_problems(spec)
 
 
+def _dockerfile_problems(contents: Contents, rules: Rules) -> list[Problem]:
+    text = contents.texts.get(DOCKERFILE)
+    return [] if text is None else dockerfile_problems(text, rules.dockerfile)
+
+
 def _dockerfile(contents: Contents, spec: JobSpec, rules: Rules) -> tuple[str | None, bytes]:
     """The template that is used, if any, and the Dockerfile."""
-    # The place of the Dockerfile gate: only what it lets through is built.
     template = find_template(contents.files, spec, rules.templates.settings.m_files)
     if template is None:
         return None, contents.texts[DOCKERFILE]
     entry = find_entry(contents.files, template)
     assert entry is not None, "find_template names none without a program"
     requirements = contents.texts.get(REQUIREMENTS, b"")
-    return template, rules.templates.render(template, spec, entry=entry, requirements=requirements)
+    made = rules.templates.render(template, spec, entry=entry, requirements=requirements)
+    if wrong := dockerfile_problems(made, DockerfileRules()):
+        raise BadConfig(f"The template {template} makes a Dockerfile that no node would build: {wrong[0]}", "Mend it.")
+    return template, made
 
 
 def _write(archive: Archive, bundle: Bundle, workdir: Path, labels: Mapping[str, str]) -> Prepared:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dopq.config import Settings
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.dockerfile_gate import DockerfileRules
 from dopq.container_handler.template import Templates
 
 
@@ -18,6 +19,7 @@ class Rules:
     defaults: SpecDefaults
     limits: Limits = field(default_factory=Limits)
     templates: Templates = field(default_factory=Templates)
+    dockerfile: DockerfileRules = field(default_factory=DockerfileRules)
 
 
 def rules_of(settings: Settings, root: Path, *, has_gpus: bool) -> Rules:
@@ -33,6 +35,7 @@ def rules_of(settings: Settings, root: Path, *, has_gpus: bool) -> Rules:
             unpacked_bytes=intake.max_unpacked_bytes,
             entries=intake.max_entries,
         ),
+        dockerfile=DockerfileRules(tuple(settings.build.allowed_bases)),
         templates=Templates(
             settings=settings.templates,
             folder=(root / settings.build.templates) if settings.build.templates else None,
