@@ -189,6 +189,7 @@ class Paths:
         self.data = (root / node.data).absolute() if node.data else None
         self.journal = self.state / "journal.sqlite3"
         self.lock = self.state / "node.lock"
+        self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"
         self.spool = self.state / "spool"
         self.uploads = self.state / "uploads"
@@ -200,9 +201,14 @@ class Paths:
         self.failed = self.share / "failed"
 
     def make(self) -> None:
-        """Create the folders that are missing; the state folder readable by the service alone."""
+        """Create the folders that are missing; the state folder readable by the service alone.
+
+        Those of the share only as long as it bears no mark (share.py): later their absence means that it is away.
+        """
         for private in (self.state, self.spool, self.uploads, self.jobs, self.cache):
             private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.share_mark.exists():
+            return
         for shared in (self.share, self.inbox, self.outbox, self.invalid, self.failed):
             shared.mkdir(mode=0o755, parents=True, exist_ok=True)
 

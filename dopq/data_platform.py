@@ -276,7 +276,8 @@ class DataPlatform:
     def update_enqueued_container_list(self, jobs: Iterable[JobId], by: str) -> list[Job]:
         """Take jobs out of the queue. Those that are not in it any more are left as they are."""
         with self._lock:
-            waiting = [j for j in jobs if j in self._alive and isinstance(self._alive[j].state, Building | Held | Queued)]
+            alive = [self._alive[job_id] for job_id in jobs if job_id in self._alive]
+            waiting = [job.id for job in alive if isinstance(job.state, Building | Held | Queued)]
             return [self.cancel(job_id, by) for job_id in waiting]
 
     def clear_dopq_history_list(self) -> int:

@@ -71,11 +71,11 @@ class GoesOn:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A file in an inbox that is seen, but not taken yet."""
+    """A file in an inbox that is seen, but not taken yet. `size_bytes` is None while it is left alone for a while."""
 
     user: UserName
     name: str
-    size_bytes: int
+    size_bytes: int | None
     since: datetime
     why: str
 

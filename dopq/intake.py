@@ -5,11 +5,12 @@ Polling, because inotify does not see what others write to a network share.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,24 +74,44 @@ class Settling:
         return still
 
 
-def scan(inbox: Path) -> dict[Drop, Stamp]:
-    """Every file that users have dropped, temporary names left out. A folder that cannot be read has none.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look into one user's inbox found; files with temporary names apart."""
 
-    Folders in an inbox are passed over: this version takes archives.
+    drops: Mapping[Drop, Stamp]
+    temporary: Mapping[Drop, Stamp]
+
+
+def users_of(inbox: Path) -> list[UserName]:
+    """Whose folders there are, sorted. Raises `OSError` when the inbox cannot be read."""
+    with os.scandir(inbox) as entries:
+        return sorted(UserName(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit: int) -> Look:
+    """Up to `limit` drops and as many temporary files of a user, leaving out those that are `passed_over`.
+
+    What does not fit comes into view when others have gone, so that a full inbox costs no more than another. Folders
+    are passed over: this version takes archives.
+
+    Raises:
+        OSError: the folder cannot be read. One that has just been removed is empty.
     """
-    found: dict[Drop, Stamp] = {}
-    for folder in _entries(inbox):
-        if not folder.is_dir(follow_symlinks=False):
-            continue
-        for entry in _entries(Path(folder.path)):
-            if _is_temporary(entry.name) or not entry.is_file(follow_symlinks=False):
-                continue
-            try:
-                stamp = Stamp.of(entry.stat(follow_symlinks=False))
-            except OSError:
-                continue  # gone since the listing
-            found[Drop(UserName(folder.name), Path(entry.path))] = stamp
-    return found
+    found: tuple[dict[Drop, Stamp], dict[Drop, Stamp]] = {}, {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                kind, drop = found[_is_temporary(entry.name)], Drop(user, Path(entry.path))
+                if len(kind) == limit or drop in passed_over or not entry.is_file(follow_symlinks=False):
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # gone since the listing
+                    kind[drop] = Stamp.of(entry.stat(follow_symlinks=False))
+                if len(found[False]) == limit:
+                    break
+    except FileNotFoundError:
+        return Look({}, {})
+    drops, temporary = (dict(sorted(kind.items(), key=lambda item: item[0].path.name)) for kind in found)
+    return Look(drops, temporary)
 
 
 def looks_complete(path: Path) -> bool:
@@ -107,22 +128,29 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
     """Copy a drop into the spool, on disk before this returns; its key, or None if it is not what it was.
 
     One descriptor from the check to the last byte, so that nothing can be put in its place in between.
+
+    Raises:
+        OSError: it cannot be read, or there is no space for it; no part of a copy is left.
     """
     key = drop.key(stamp)
     target = spool / key
     try:
         source = os.open(drop.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return None
     with os.fdopen(source, "rb"):
         if Stamp.of(os.fstat(source)) != stamp or not stat.S_ISREG(os.fstat(source).st_mode):
             return None
         if not target.exists():
             partial = target.with_suffix(".part")
-            with partial.open("wb") as copy:
-                while os.sendfile(copy.fileno(), source, None, 2**20):
-                    pass
-                os.fsync(copy.fileno())
+            try:
+                with partial.open("wb") as copy:
+                    while os.sendfile(copy.fileno(), source, None, 2**20):
+                        pass
+                    os.fsync(copy.fileno())
+            except OSError:
+                partial.unlink(missing_ok=True)  # half a copy on a full disk would keep it full
+                raise
             if Stamp.of(os.fstat(source)) != stamp:
                 partial.unlink()
                 return None
@@ -132,7 +160,11 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
 
 
 def remove_drop(drop: Drop, stamp: Stamp) -> None:
-    """Take a drop out of the inbox, unless another file lies there by now."""
+    """Take a drop out of the inbox, unless another file lies there by now.
+
+    Raises:
+        OSError: the share does not let it go.
+    """
     try:
         if Stamp.of(os.lstat(drop.path)) == stamp:
             drop.path.unlink()
@@ -146,11 +178,3 @@ def _parts(stamp: Stamp) -> tuple[int, ...]:
 
 def _is_temporary(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(_TEMPORARY)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return []

@@ -27,16 +27,21 @@ from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.rules import Rules, rules_of
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
+from dopq.disk import Floor
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
+from dopq.image_maker import BuildLimits
+from dopq.images import Images
+from dopq.inbox_watch import WatchSettings
 from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
 from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
+from dopq.share import Share
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
-from dopq.system import engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
+from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
 from dopq.uploads import Uploads
 from dopq.users import Users
 from dopq.utils import cpu
@@ -65,6 +70,7 @@ def serve(settings: Settings, paths: Paths) -> None:
     with ExitStack() as stack:
         paths.make()
         stack.enter_context(_only_one(paths))
+        Share(paths).open()
         node = Node(settings, paths, engine_url(settings), SystemClock(), stopping)
         stack.callback(node.close)
         node.start()
@@ -123,7 +129,8 @@ class Node:
         journal.note("node_id", node_id)
         self.platform = DataPlatform(journal, users, clock, settings.queue, self.name)
         _tidy(paths, self.platform)
-        outbox = Outbox(paths.outbox)
+        self._share = Share(paths)
+        outbox = Outbox(paths.outbox, self._share.check)
         self._publisher = Publisher(self.platform, outbox, paths)
         runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
         self._runner = Runner(self.platform, DockerEngine(engine_url), outbox, runner_settings, clock)
@@ -131,8 +138,9 @@ class Node:
         places = settings.queue.max_running or max(os.cpu_count() or 1, len(probe.survey().gpus))
         self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, places, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
-        provider = _provider_settings(settings, paths, engine_url, node_id, rules)
-        self._supervisor = Supervisor(self.platform, users, outbox, provider, clock)
+        provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
+        images = Images(self._database)
+        self._supervisor = Supervisor(self.platform, users, images, outbox, provider, clock)
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
         controller = DopqController(self.platform, outbox, uploads, self.system, self.node_table, stopping.set)
         self.boundary = Boundary(controller, users, settings.remote)
@@ -177,6 +185,7 @@ class Node:
             "engine": engine_to_wire(self._runner.capacity),
             "machine": machine_to_wire(cpu.survey([self._paths.state, self._paths.share])),
             "gpus": gpus_to_wire(self._scheduler.survey, self.platform.alive()),
+            "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
         }
 
@@ -187,7 +196,14 @@ class Node:
     def _warnings(self) -> list[str]:
         survey = self._scheduler.survey
         provider = None if self._supervisor.pid else "The Provider is not running; it is being started again."
-        troubles = (self._runner.trouble, self._publisher.trouble, provider, survey.reason if survey.gpus else None)
+        beat = self._supervisor.last_beat
+        troubles = (
+            self._runner.trouble,
+            self._publisher.trouble,
+            provider,
+            *beat.troubles,
+            survey.reason if survey.gpus else None,
+        )
         return [trouble for trouble in troubles if trouble]
 
 
@@ -233,21 +249,19 @@ def _tidy(paths: Paths, platform: DataPlatform) -> None:
 
 
 def _provider_settings(
-    settings: Settings, paths: Paths, engine_url: str, node_id: str, rules: Rules
+    settings: Settings, paths: Paths, share: Share, engine_url: str, node_id: str, rules: Rules
 ) -> ProviderSettings:
     intake, build = settings.intake, settings.build
     return ProviderSettings(
-        inbox=paths.inbox,
-        spool=paths.spool,
+        watch=WatchSettings(paths.inbox, paths.spool, intake.settle_s, intake.poll_fast_s, intake.poll_slow_s),
+        share=share,
         jobs=paths.jobs,
         rules=rules,
         engine_url=engine_url,
         node_id=node_id,
-        settle_s=intake.settle_s,
-        poll_fast_s=intake.poll_fast_s,
-        poll_slow_s=intake.poll_slow_s,
         concurrency=build.concurrency,
-        timeout_s=build.timeout_s,
+        build_limits=BuildLimits(build.timeout_s, build.memory_bytes or None, build.max_image_bytes),
+        floor=Floor(settings.disk.floor_bytes, settings.disk.floor_percent),
         log_level=settings.node.log_level,
         log_json=settings.node.log_json,
     )
