@@ -156,6 +156,7 @@ class ContainerSettings(Section):
     network: str = Field(default="bridge", pattern="^(none|bridge|dopq-[a-z0-9-]+)$")
     memory_bytes: Annotated[int, Field(ge=0)] = 0
     shm_bytes: Annotated[int, Field(ge=0)] = 0
+    user: str = Field(default="auto", pattern="^(auto|[0-9]{1,10}:[0-9]{1,10}|)$")
     pids_limit: Count = 4096
     stop_grace_s: Annotated[int, Field(ge=0)] = 10
 

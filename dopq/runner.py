@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from dopq.config import ContainerSettings, Paths, TemplatesSettings
-from dopq.container_handler.container import NODE_LABEL, container_name, container_request
+from dopq.container_handler.container import NODE_LABEL, container_name, container_request, is_of_node, job_user
 from dopq.container_handler.engine import (
     Absent,
     Alive,
@@ -165,7 +165,7 @@ class Runner:
             raise EngineRefused(f"Job {job.id} has no lease any more.")
         folder = self._settings.paths.jobs / str(job.id)
         (folder / OUTPUT).mkdir(mode=0o777, parents=True, exist_ok=True)
-        (folder / OUTPUT).chmod(0o777)  # the image decides which user its process is
+        (folder / OUTPUT).chmod(0o777)  # whoever the job's processes run as
         self._engine.create(
             container_request(
                 job,
@@ -176,6 +176,7 @@ class Runner:
                 data=self._settings.paths.data,
                 settings=self._settings.container,
                 templates=self._settings.templates,
+                user=job_user(self._settings.container.user, service=(os.geteuid(), os.getegid())),
             )
         )
 
@@ -265,7 +266,8 @@ class Runner:
 
     def _remove_unleased(self, names: Iterable[ContainerName]) -> None:
         wanted = {self._name(job) for job in self._platform.alive() if lease_of(job.state)}
-        for name in set(names) - wanted:
+        ours = {name for name in names if is_of_node(self._settings.node_id, name)}
+        for name in ours - wanted:
             self._asking(partial(self._engine.remove, name))
             log.info("container_swept", container=name)
 

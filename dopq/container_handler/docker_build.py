@@ -16,6 +16,7 @@ from dopq.errors import BuildFailed, EngineUnavailable
 from dopq.job import ImageId
 
 _PIECE_BYTES = 1 << 18
+_CACHE_OWNER = "BUILDKIT_CACHE_MOUNT_NS"  # docs.docker.com, "Dockerfile reference", BuildKit built-in build args
 _LOOK_EVERY_S = 0.1  # how late a cancelled build may be noticed
 
 
@@ -164,7 +165,11 @@ def _broken_off_at(limit: Limit, *actions: Callable[[], None]) -> Iterator[list[
 def build_params(
     tag: str, labels: Mapping[str, str], *, buildkit: bool, memory_bytes: int | None = None
 ) -> dict[str, str]:
-    """Query of `POST /build` (Docker Engine API 1.41); `forcerm` leaves no container of a failed classic step."""
+    """Query of `POST /build` (Docker Engine API 1.41); `forcerm` leaves no container of a failed classic step.
+
+    BuildKit keeps what `RUN --mount=type=cache` writes for later builds. The folder part of the tag, `dopq/alice`, says
+    for whose: a cache that strangers share would be theirs to poison.
+    """
     limits = {} if memory_bytes is None else {"memory": str(memory_bytes), "memswap": str(memory_bytes)}
     return {
         "t": tag,
@@ -172,5 +177,6 @@ def build_params(
         "version": "2" if buildkit else "1",
         "rm": "1",
         "forcerm": "1",
+        **({"buildargs": json.dumps({_CACHE_OWNER: tag.rpartition("/")[0] or tag})} if buildkit else {}),
         **limits,
     }

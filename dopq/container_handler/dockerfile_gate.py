@@ -84,7 +84,7 @@ class _Gate:
         for instruction in dockerfile.instructions:
             for what, instead in self._wrong(instruction):
                 yield Problem(where(instruction.line), what, instead)
-        if not self.stages and not dockerfile.problems:
+        if dockerfile.instructions and all(instruction.word == "ARG" for instruction in dockerfile.instructions):
             yield Problem("Dockerfile", "it has no FROM", "Begin it with FROM and a base image.")
 
     def _wrong(self, it: Instruction) -> Iterator[Finding]:

@@ -42,7 +42,9 @@ class ContainerRequest:
         gpus: handed over as a device request by UUID; empty asks for none and hides those that there are.
         memory_bytes: limit on memory and swap together; None for no limit.
         network: a network of the engine's: `none`, `bridge` or a name.
-        labels: say which job, attempt and node the container belongs to.
+        labels: say which job, attempt and node the container belongs to; they win over the image's own.
+        user: `uid:gid` of the process; None leaves the image's USER.
+        stop_signal: None for SIGTERM, whatever the image says: the grace period is meant to be one.
     """
 
     name: ContainerName
@@ -54,6 +56,7 @@ class ContainerRequest:
     entrypoint: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     working_dir: str | None = None
+    user: str | None = None
     stop_signal: str | None = None
     hostname: str = "dopq"
     network: str = "none"

@@ -510,7 +510,7 @@ def test_entries_that_share_their_bytes_are_refused(zipped: Path) -> None:
 def test_names_that_collide_are_refused(zipped: Path, first: str, second: str, words: str) -> None:
     with zipfile.ZipFile(zipped, "w") as archive:
         for name in ("Dockerfile", first, second):
-            add(archive, name, b"x")
+            add(archive, name, DOCKERFILE if name == "Dockerfile" else b"x")
     assert refused(zipped) == [f"{words}. Rename or remove one of them, and pack the bundle again."]
 
 
