@@ -63,7 +63,10 @@ def remote(access: Access) -> Callable[[Method], Method]:
 
 @dataclass(frozen=True, slots=True)
 class DopqController:
-    """The remote face of one node; `system`, `nodes` and `request_shutdown` are what it asks of the node itself."""
+    """The remote face of one node; `system`, `nodes` and `request_shutdown` are what it asks of the node itself.
+
+    `limits` are those by which it judges bundles (`container_handler.rules.rules_to_wire`).
+    """
 
     platform: DataPlatform
     outbox: Outbox
@@ -71,6 +74,7 @@ class DopqController:
     system: Callable[[], Plain]
     nodes: Callable[[], Table]
     request_shutdown: Callable[[], None]
+    limits: Plain
 
     # --- anybody ------------------------------------------------------------------------------------------------------
 
@@ -83,6 +87,11 @@ class DopqController:
             "schema_version": SCHEMA_VERSION,
             "user": str(caller.name) if caller else None,
         }
+
+    @remote(Access.ANYBODY)
+    def get_limits(self, caller: User | None) -> Plain:  # noqa: ARG002 - nothing secret, and needed before a login
+        """The limits and allow-lists by which bundles are judged here, for `dopq-client check`."""
+        return self.limits
 
     # --- the five views of DoPQ 1.0 -----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from dopq import __version__
 from dopq.boundary import Boundary
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
-from dopq.container_handler.rules import Rules, rules_of
+from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.disk import Floor
@@ -142,7 +142,9 @@ class Node:
         images = Images(self._database)
         self._supervisor = Supervisor(self.platform, users, images, outbox, provider, clock)
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
-        controller = DopqController(self.platform, outbox, uploads, self.system, self.node_table, stopping.set)
+        controller = DopqController(
+            self.platform, outbox, uploads, self.system, self.node_table, stopping.set, rules_to_wire(rules)
+        )
         self.boundary = Boundary(controller, users, settings.remote)
         self._record = NodeRecord(
             _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.nameserver

@@ -17,6 +17,9 @@ import msgpack
 from pydantic import ConfigDict, validate_call
 
 from dopq.config import QueueSettings
+from dopq.container_handler.archive import Limits
+from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.rules import Rules, rules_to_wire
 from dopq.controller import Access, DopqController
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, NotAllowed, NotLoggedIn
@@ -43,6 +46,7 @@ class InMemoryNode:
         self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
         self.outbox = Outbox(folder / "outbox")
         self.stopped = False
+        self.rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400), Limits(bundle_bytes=10 * 2**20))
         self._drops = count()
         (folder / "uploads").mkdir()
         (folder / "spool").mkdir()
@@ -54,6 +58,7 @@ class InMemoryNode:
             system=self._system,
             nodes=dict,
             request_shutdown=self._stop,
+            limits=rules_to_wire(self.rules),
         )
 
     def link(self, token: str | None) -> MemoryLink:

@@ -85,6 +85,10 @@ class DopqClient:
         """Your name, role and share weight."""
         return cast("Myself", self._link.call("whoami"))
 
+    def limits(self) -> Plain:
+        """The limits and allow-lists by which the node judges bundles. Works without a token."""
+        return cast("Plain", self._link.call("get_limits"))
+
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
     def submit(self, bundle: str | Path, progress: Progress | None = None) -> JobInfo:

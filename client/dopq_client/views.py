@@ -103,6 +103,17 @@ def problems_table(problems: Sequence[Mapping[str, object]]) -> RenderableType:
     return table
 
 
+def checked(
+    bundle: str, job: Mapping[str, object] | None, problems: Sequence[Mapping[str, object]], told: str
+) -> RenderableType:
+    """What the gate says of a bundle, and by which limits."""
+    by = Text(clean(told), style="dim")
+    if job is None:
+        return Group(Text(f"{clean(bundle)} would be refused:"), Text(), problems_table(problems), Text(), by)
+    template = f", by the template {clean(job['template'])}" if job["template"] else ""
+    return Group(Text(f"{clean(bundle)} is fine: job {clean(job['name'])}{template}."), by)
+
+
 def users_table(users: Sequence[UserStatistics]) -> RenderableType:
     """Who has used what, the one who goes next first."""
     table = _table()

@@ -136,7 +136,8 @@ def is_junk(path: PurePosixPath) -> bool:
 
 def _member_problems(member: Member, limits: Limits) -> Iterator[Problem]:
     where = shown(member.name)
-    if reasons := list(_name_reasons(member.name, limits)):
+    is_top = member.kind is Kind.FOLDER and member.name in {".", "./"}  # as `tar -C folder .` writes it first
+    if not is_top and (reasons := list(_name_reasons(member.name, limits))):
         yield Problem(where, "; ".join(reasons), "Rename it and pack the bundle again.")
     if member.kind is Kind.LINK:
         yield Problem(where, "it is a link", "Put the file itself into the bundle.")

@@ -111,14 +111,14 @@ def prepare(
         return _write(archive, _checked(archive, default_name, user, rules, scratch), workdir, labels or {})
 
 
-def check(bundle: BinaryIO, *, bundle_name: str, default_name: str, user: str | None, rules: Rules) -> JobSpec:
-    """The spec of a bundle that `prepare` would take, or its refusal. Arguments and errors as there.
+def check(bundle: BinaryIO, *, bundle_name: str, default_name: str, user: str | None, rules: Rules) -> Bundle:
+    """A bundle that `prepare` would take, or its refusal. Arguments and errors as there.
 
     Writes nothing but nameless files in the system's folder for temporary ones.
     """
     with Scratch(Path(gettempdir())) as scratch:
         archive = open_archive(bundle, bundle_name, rules.limits, scratch)
-        return _checked(archive, default_name, user, rules, scratch).spec
+        return _checked(archive, default_name, user, rules, scratch)
 
 
 def _checked(archive: Archive, default_name: str, user: str | None, rules: Rules, scratch: Scratch) -> Bundle:

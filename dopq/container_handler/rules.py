@@ -1,15 +1,27 @@
-"""The rules by which a node judges bundles: one value, made of its settings, used by the Provider and published."""
+"""The rules by which a node judges bundles: one value, made of its settings, used by its Provider and published.
+
+What is published is plain data, from which a user's own machine makes the same rules and comes to the same verdict.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
-from dopq.config import Settings
+from pydantic import TypeAdapter, ValidationError
+
+from dopq.config import Settings, TemplatesSettings
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.dockerfile_gate import DockerfileRules
+from dopq.container_handler.project_layout import ENTRIES
 from dopq.container_handler.template import Templates
+from dopq.errors import OperatorError
+from dopq.wire import Plain
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +53,45 @@ def rules_of(settings: Settings, root: Path, *, has_gpus: bool) -> Rules:
             folder=(root / settings.build.templates) if settings.build.templates else None,
         ),
     )
+
+
+def rules_to_wire(rules: Rules) -> Plain:
+    """What everybody may know of the rules: all but where the licence server and an admin's own templates are."""
+    return {
+        "limits": asdict(rules.limits),
+        "defaults": asdict(rules.defaults),
+        "allowed_bases": list(rules.dockerfile.allowed_bases),
+        "templates": rules.templates.settings.model_dump(exclude={"matlab": {"license_server"}}),
+    }
+
+
+def rules_from_wire(plain: Plain) -> Rules:
+    """The rules that a node has published; what a newer one says besides is left out.
+
+    Raises:
+        OperatorError: they are not such as this version knows.
+    """
+    try:
+        return Rules(
+            defaults=_read(SpecDefaults, plain["defaults"]),
+            limits=_read(Limits, plain["limits"]),
+            templates=Templates(settings=_read(TemplatesSettings, _known(plain["templates"]))),
+            dockerfile=DockerfileRules(_read(tuple[str, ...], plain["allowed_bases"])),
+        )
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise OperatorError(
+            "The limits that the service has published cannot be read.",
+            "Client and service are of different versions: update the older one.",
+        ) from error
+
+
+def _read(kind: type[Value], plain: object) -> Value:
+    return TypeAdapter(kind).validate_python(plain)
+
+
+def _known(templates: Mapping[str, Any]) -> Plain:
+    """The part of the templates' settings that this version has: they refuse all else."""
+    known: Plain = {"m_files": templates["m_files"]}
+    for name in ENTRIES:
+        known[name] = {key: templates[name][key] for key in ("base", "version")}
+    return known

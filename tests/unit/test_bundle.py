@@ -429,10 +429,19 @@ BAD_NAMES = {
     "ü" * 128: "the name is too long (255 bytes a part, 1024 in all)",
     "/".join(["x" * 200] * 6): "the name is too long (255 bytes a part, 1024 in all)",
     "a/" * 32 + "a": "it lies more than 32 folders deep",
-    "./": "the name is empty",
+    "././": "the name is empty",
     "..\\..\\x": "the name has a backslash; entries use '/'",
     "__MACOSX/../../x": "'..' leads out of the bundle",
 }
+
+
+def test_the_folder_itself_may_be_an_entry_as_tar_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    bundle = tmp_path / "b.tar"
+    with tarfile.open(bundle, "w") as tar:
+        tar.add(tmp_path, ".", filter=lambda info: None if info.name.endswith(".tar") else info)
+        assert tar.getnames() == [".", "./app.py"]
+    assert take(bundle).spec.template == "python"
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)

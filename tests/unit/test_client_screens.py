@@ -138,6 +138,22 @@ def test_errors(width: int) -> None:
     )
 
 
+@width
+def test_a_checked_bundle(width: int) -> None:
+    problems = [
+        problem_to_wire(Problem("job.toml: gpu", "no such key", 'Did you mean "gpus"? Known here are: cpus, gpus.')),
+        problem_to_wire(Problem(HOSTILE, "it is a link", "Put the file itself into the bundle.")),
+    ]
+    by = "Checked with the limits of the service at gpu1:9090."
+    check(
+        "checked",
+        views.checked("nile.zip", {"name": "nile", "template": "python"}, [], by),
+        views.checked("own", {"name": "own", "template": None}, [], by),
+        views.checked(HOSTILE, None, problems, by),
+        width=width,
+    )
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
