@@ -82,8 +82,9 @@ def layout_problems(
         what = "it has neither a Dockerfile nor a program to run" + _found_instead(files)
         fix = "Put a Dockerfile at the top, or your program as code/app.py or code/app.m (and data into input/)."
         yield Problem("bundle", what, fix)
-    if DOCKERFILE in folders:
-        yield Problem(str(DOCKERFILE), "it is a folder", "Give the folder another name.")
+    for path in (DOCKERFILE, *map(PurePosixPath, SPEC_FILES)):
+        if path in folders:
+            yield Problem(str(path), "it is a folder", "Give the folder another name.")
     yield from _misspelt_spec(files)
 
 
