@@ -40,6 +40,20 @@ def gunzip(packed: BinaryIO, write: Callable[[bytes], object], most_bytes: int) 
             rest = member.unused_data or member.unconsumed_tail or packed.read(_PIECE)
 
 
+def is_whole_gzip(packed: BinaryIO) -> bool:
+    """Whether the first member of a gzip file comes to its end. Damaged bytes are not missing ones."""
+    packed.seek(0)
+    member = zlib.decompressobj(_GZIP)
+    while not member.eof and (piece := packed.read(_PIECE)):
+        try:
+            while piece:
+                member.decompress(piece, _PIECE)
+                piece = member.unconsumed_tail
+        except zlib.error:
+            return True
+    return member.eof
+
+
 def _unpacked(member: zlib._Decompress, packed: bytes) -> bytes:
     """The next piece; empty `packed` means that there is no more, though zlib may still hold some output back."""
     try:

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from dopq.config import PYTHON_VERSION
 from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import shown
+from dopq.job import JobSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}", re.ASCII)
@@ -46,6 +47,11 @@ def _name(value: str) -> str:
         rule = "a name has 1 to 63 small letters, digits, '-', '_' or '.', and begins with a letter or digit"
         raise wrong(f"{shown(value)} cannot be a name: {rule}", f'Write "{slug(value)}".')
     return value
+
+
+def is_sound(spec: JobSpec) -> bool:
+    """Whether a spec that somebody else says to have read has a name and an environment that we would let through."""
+    return bool(_NAME.fullmatch(spec.name)) and not any(_variable_problem(key, text) for key, text in spec.environment)
 
 
 def _size(value: object) -> int:

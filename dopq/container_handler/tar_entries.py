@@ -24,6 +24,7 @@ from dopq.container_handler.tar_header import (
     sparse_map_goes_on,
 )
 
+END_BYTES = 2 * BLOCK
 _PIECE = 1024 * 1024
 
 

@@ -8,7 +8,7 @@ A template is a folder with a `Dockerfile`, in which words with a dollar sign ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from string import Template
 
@@ -19,6 +19,8 @@ from dopq.job import JobSpec, Problem
 
 SHIPPED = Path(__file__).parent / "templates"
 _VERSION = "{version}"
+_TEMPLATES = ("python", "octave", "matlab")
+_FILES = ("Dockerfile", "requirements")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,22 @@ class Templates:
 
     Attributes:
         folder: with an admin's own templates; a file that is missing there is the one that ships with DoPQ.
+        texts: of the files, by `<template>/<name>`, where they have been read already.
     """
 
     settings: TemplatesSettings = field(default_factory=TemplatesSettings)
     folder: Path | None = None
+    texts: Mapping[str, str] | None = None
+
+    def read(self) -> Templates:
+        """The same templates, for whoever cannot reach the files. Raises `BadConfig` where one cannot be read."""
+        files = {f"{template}/{name}": self.file(template, name) for template in _TEMPLATES for name in _FILES}
+        return replace(self, texts={key: _text(file) for key, file in files.items() if file.exists()})
+
+    def text(self, template: str, name: str) -> str:
+        """Content of a file of a template; empty where there is none of that name. Raises `BadConfig` as `read`."""
+        texts = self.texts if self.texts is not None else self.read().texts or {}
+        return texts.get(f"{template}/{name}", "")
 
     def file(self, template: str, name: str) -> Path:
         """Where a file of a template lies: `Dockerfile`, or `requirements` where it has that."""
@@ -62,15 +76,24 @@ class Templates:
         Raises:
             BadConfig: the template has a placeholder that nothing fills, or cannot be read.
         """
-        dockerfile, install = self.file(template, "Dockerfile"), self.file(template, "requirements")
+        lines = self.text(template, "requirements") if has_requirement(requirements) else ""
+        words = {"base": self.base(template, spec), "entry": entry, "folder": entry.parent, "requirements": lines}
         try:
-            lines = install.read_text(encoding="utf-8") if has_requirement(requirements) and install.exists() else ""
-            recipe = Template(dockerfile.read_text(encoding="utf-8"))
-            words = {"base": self.base(template, spec), "entry": entry, "folder": entry.parent, "requirements": lines}
-            return recipe.substitute(words).encode()
-        except (OSError, ValueError, KeyError) as error:
-            hint = f"Mend it, or copy the one that ships with DoPQ from {SHIPPED}."
-            raise BadConfig(f"The template {dockerfile} cannot be used: {error}.", hint) from error
+            return Template(self.text(template, "Dockerfile")).substitute(words).encode()
+        except (ValueError, KeyError) as error:
+            raise _unusable(self.file(template, "Dockerfile"), error) from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _unusable(file, error) from error
+
+
+def _unusable(file: Path, error: Exception) -> BadConfig:
+    hint = f"Mend it, or copy the one that ships with DoPQ from {SHIPPED}."
+    return BadConfig(f"The template {file} cannot be used: {error}.", hint)
 
 
 def job_environment(settings: TemplatesSettings, template: str | None) -> Mapping[str, str]:
