@@ -18,6 +18,7 @@ import pytest
 
 from dopq.container_handler import base_image
 from dopq.container_handler.docker_engine import DockerEngine
+from dopq_client import scaffold
 from dopq_client.client import DopqClient
 from tests.bundles import zip_of
 from tests.conftest import root_with_busybox
@@ -73,6 +74,16 @@ def test_the_python_project_finds_the_change_of_the_nile(node: NodeProcess, alic
     assert json.loads((output / "result.json").read_text())["last_year_before_the_change"] == 1898
     assert (output / "nile.svg").exists()
     assert "wrote result.json" in log
+
+
+@pytest.mark.parametrize("template", ["python", "octave"])
+def test_a_new_bundle_runs_as_it_is(node: NodeProcess, alice: DopqClient, tmp_path: Path, template: str) -> None:
+    scaffold.make(tmp_path / "new", template)
+    [job] = alice.wait([alice.submit(tmp_path / "new")["id"]], timeout_s=120)
+    assert job["state"] == "succeeded", job
+    assert b"".join(alice.logs(job["id"])).startswith(b"The total is 6")
+    alice.fetch(job["id"], tmp_path / "results")
+    assert float((tmp_path / "results" / "output" / "total.txt").read_text()) == 6
 
 
 # MATLAB itself cannot be had here: this program stands where the template looks for it, and tells what it is told.
