@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Condition, Event
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from dopq.container_handler.engine import (
     Absent,
@@ -185,6 +186,10 @@ class FakeEngine:
             commands = [("/bin/sh", "-c", c.removeprefix("CMD ")) for c in changes if c.startswith("CMD ")]
             return self.add_image(reference, commands[-1] if commands else ())
 
+    def load(self, archive: BinaryIO, *, tag: str) -> ImageId:
+        with self._scripted("load"):
+            return self.add_image(tag, _saved_command(archive))
+
     def remove_image(self, reference: str) -> None:
         with self._scripted("remove_image"):
             image = self._find_image(reference)
@@ -354,3 +359,20 @@ def _dockerfile(context: BinaryIO) -> list[str]:
                 assert file is not None
                 return [line.strip() for line in file.read().decode().splitlines() if line.strip()]
     raise BuildFailed("The image could not be built: it has no Dockerfile.")
+
+
+def _saved_command(archive: BinaryIO) -> tuple[str, ...]:
+    """What the image in an archive runs."""
+    try:
+        with tarfile.open(fileobj=archive) as tar:
+            [image] = json.load(_opened(tar, "manifest.json"))
+            settings = json.load(_opened(tar, image["Config"]))["config"]
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise EngineRefused("The container engine would not load an image: there is none in the archive.") from error
+    return (*(settings.get("Entrypoint") or ()), *(settings.get("Cmd") or ()))
+
+
+def _opened(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = tar.extractfile(name)
+    assert file is not None
+    return file

@@ -40,6 +40,7 @@ _PING_TIMEOUT_S = 3.0
 _IMPORT_TIMEOUT_S = 600.0
 _REMOVAL_TIMEOUT_S = 30.0
 _PIECE_BYTES = 1 << 18
+_LOADED = "Loaded image ID: "  # what the engine says of an image without a name
 
 
 def find_engine(environment: Mapping[str, str]) -> str | None:
@@ -152,6 +153,17 @@ class DockerEngine:
         ) as answer:
             return _imported(answer, f"import the image {reference}")
 
+    def load(self, archive: BinaryIO, *, tag: str) -> ImageId:
+        """See ContainerEngine."""
+        pieces = iter(partial(archive.read, _PIECE_BYTES), b"")
+        with closing(
+            self._connection.post("/images/load", {"quiet": "1"}, body=pieces, timeout_s=_IMPORT_TIMEOUT_S)
+        ) as answer:
+            image = _loaded(answer)
+        if not self.tag(image, tag):
+            raise EngineUnavailable("The image went as soon as it was loaded.", "Load it again.")
+        return image
+
     def remove_image(self, reference: str) -> None:
         """See ContainerEngine."""
         with self._translated(f"remove the image {reference}"), suppress(docker.errors.NotFound):
@@ -262,6 +274,16 @@ class DockerEngine:
             found = self._client.containers(all=True, filters=wanted)
         # One that is half removed has no name any more.
         return {ContainerName(c["Names"][0].removeprefix("/")): c["Labels"] or {} for c in found if c["Names"]}
+
+
+def _loaded(stream: Messages) -> ImageId:
+    for message in stream:
+        match message:
+            case {"stream": str(text)} if text.startswith(_LOADED):
+                return ImageId(text.removeprefix(_LOADED).strip())
+            case {"error": str(words)}:
+                raise refusal("load an image", words)
+    raise refusal("load an image", "there is none in the archive")
 
 
 def _imported(stream: Messages, doing: str) -> ImageId:

@@ -159,6 +159,17 @@ class ContainerEngine(Protocol):
         """Make an image of one layer from the tar of a root file system; `changes` are Dockerfile lines such as CMD."""
         ...
 
+    def load(self, archive: BinaryIO, *, tag: str) -> ImageId:
+        """Take in the one image of an archive as `docker save` writes it, and tag it.
+
+        The archive must not name the image: such names would be taken from whichever images bear them
+        (`saved_image.py` writes archives without).
+
+        Raises:
+            EngineRefused: also where this is no archive with an image.
+        """
+        ...
+
     def remove_image(self, reference: str) -> None:
         """Untag an image, and delete it when that was its last tag; none of that name is fine."""
         ...

@@ -30,6 +30,7 @@ from dopq.container_handler.engine import (
 )
 from dopq.errors import BuildFailed, EngineRefused
 from dopq.job import ImageId
+from tests import saved_images
 from tests.fakes import FakeEngine, Program
 
 LONG_S = 30.0  # far beyond what any step takes
@@ -193,6 +194,27 @@ def test_an_imported_image_runs_its_command(bench: Bench, busybox_root: io.Bytes
     image = bench.engine.import_image(busybox_root, reference=tag, changes=("ENV PATH=/bin", "CMD echo imported"))
     assert bench.engine.image(tag) == image
     assert bench.says(image) == b"imported\n"
+
+
+def test_a_loaded_image_runs_its_command_under_the_tag_that_it_was_given(
+    bench: Bench, busybox_root: io.BytesIO
+) -> None:
+    root = busybox_root.read()
+    command = bench.command("echo loaded", Program(log=b"loaded\n"))
+    archive = saved_images.archive(
+        [root], saved_images.config_of([root], Cmd=list(command), Env=["PATH=/bin"]), tags=None
+    )
+    tag = bench.tag()
+    image = bench.engine.load(io.BytesIO(archive), tag=tag)
+    assert bench.engine.image(tag) == image
+    assert bench.says(image) == b"loaded\n"
+    assert bench.engine.load(io.BytesIO(archive), tag=tag) == image
+
+
+@pytest.mark.parametrize("data", [b"", b"hello" * 1000, saved_images.layer({"a": b"1"})])
+def test_what_is_no_image_is_not_loaded(bench: Bench, data: bytes) -> None:
+    with pytest.raises(EngineRefused):
+        bench.engine.load(io.BytesIO(data), tag=bench.tag())
 
 
 def test_a_removed_image_is_gone_and_removing_it_again_is_fine(bench: Bench) -> None:
