@@ -98,7 +98,7 @@ class ImageBuild:
             pulled |= missing
             self.context.seek(begin)
             story = self._attempt()
-        if story.image is None:
+        if story.image is None or story.error:  # the classic builder names an image after each stage
             raise story.failure()
         return story.image
 

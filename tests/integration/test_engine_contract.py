@@ -283,6 +283,12 @@ def test_a_step_that_fails_is_named_with_its_last_words(builder: Bench) -> None:
     assert '"no such package"' in failed.value.message
 
 
+def test_a_build_whose_later_stage_fails_has_failed(builder: Bench) -> None:
+    builder.command("exit 7", Program(exit_code=7))
+    with pytest.raises(BuildFailed, match="exit code 7"):
+        builder.build(f"FROM {builder.base}", f"FROM {builder.base}", "RUN exit 7")
+
+
 def test_a_base_image_that_cannot_be_had_is_named(builder: Bench) -> None:
     with pytest.raises(BuildFailed, match=r"127\.0\.0\.1:1/nobody/has/this"):
         builder.build("FROM 127.0.0.1:1/nobody/has/this:1")
