@@ -14,8 +14,9 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,9 @@ FILES: dict[str, Content] = {
     "p/input/": "",
     "p/input/run.sh": "#!/bin/sh\n" * 50,
 }
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a failing mutant, all of it helps
 
 
 def judge(name: str, data: bytes) -> Contents | None:
@@ -169,10 +173,10 @@ def read_in_sequence(data: bytes) -> list[tuple[bytes, int]]:
 
 def same_files(seen: Contents, taken: Contents) -> None:
     """The same contents, once names are taken from the bundle's own top."""
+    by_path = {str(PurePosixPath(name)): zlib.crc32(content) for name, content in seen.items()}
+    top = os.path.commonprefix([name.partition("/")[0] + "/" for name in by_path])
     for name, content in taken.items():
-        [matching] = [other for other in seen if other == name or other.endswith("/" + name)] or [None]
-        assert matching is not None, name
-        assert zlib.crc32(seen[matching]) == zlib.crc32(content)
+        assert by_path.get(name, by_path.get(top + name)) == zlib.crc32(content), name
 
 
 # --- tar ------------------------------------------------------------------------------------------------------------
@@ -239,8 +243,14 @@ def test_a_tar_whose_fields_lie(parts: list[bytes], end: bytes) -> None:
 
 
 def same_as_tarfile_sees(data: bytes, taken: Contents) -> None:
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        seen = {info.name: file.read() for info in tar if (file := tar.extractfile(info))}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            seen = {info.name: file.read() for info in tar if (file := tar.extractfile(info))}
+    except tarfile.HeaderError:
+        return  # of owners and times, which nobody uses, tarfile takes fewer spellings
+    except tarfile.ReadError as error:
+        assert str(error) == "invalid header"  # the same, in the first header
+        return
     same_files(seen, taken)
 
 
