@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from dopq.job import ImageId, JobId, JobSpec, Problem, Reason, StateName, UserName
+from dopq.utils.cpu import Disk
 
 # --- the Provider says -----------------------------------------------------------------------------------------------
 
@@ -82,10 +83,11 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A heartbeat, with what there is to tell an admin: sentences on what is wrong, and the first of the deferred."""
+    """A heartbeat, with what an admin is to know: sentences on what is wrong, deferred files, the share's disk."""
 
     troubles: tuple[str, ...] = ()
     deferred: tuple[Deferred, ...] = ()
+    share_disk: Disk | None = None
 
 
 FromProvider = Taken | Built | Rejected | Imaged | OnHold | GoesOn | Alive

@@ -14,12 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from dopq.disk import DiskProbe
 from dopq.handover import Accepted, Declined, Deferred, Taken
 from dopq.intake import users_of
 from dopq.job import UserName
 from dopq.user_inbox import NoRoom, UserInbox
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock
+from dopq.utils.cpu import Disk
 
 log = logs.logger(__name__)
 
@@ -57,6 +59,9 @@ class InboxWatch:
         say: tells the node of a bundle that lies in the spool; `answer` takes what the node says to that.
         share_trouble: why the share is not there; None while it is.
         no_room: why a file of so many bytes is not to be copied now.
+
+    Attributes:
+        disk: the share's disk, as this thread saw it last; one that looked for itself could wait for ever.
     """
 
     def __init__(
@@ -66,12 +71,14 @@ class InboxWatch:
         share_trouble: Callable[[], str | None],
         no_room: NoRoom,
         clock: Clock,
+        probe: DiskProbe,
     ) -> None:
         self._settings = settings
         self._say = say
         self._share_trouble = share_trouble
         self._no_room = no_room
         self._clock = clock
+        self._probe = probe
         self._answers: queue.SimpleQueue[Accepted | Declined] = queue.SimpleQueue()
         self._inboxes: dict[UserName, UserInbox] = {}
         self._copies: dict[UserName, Future[None]] = {}
@@ -82,6 +89,7 @@ class InboxWatch:
         self._copiers = ThreadPoolExecutor(COPIES, thread_name_prefix="copy")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+        self.disk: Disk | None = None
 
     @property
     def trouble(self) -> str | None:
@@ -114,6 +122,7 @@ class InboxWatch:
         self._began_s = self._clock.monotonic()
         try:
             self._pass_on_answers()
+            self.disk = self._probe(self._settings.inbox)
             self._set_trouble(self._share_trouble() or self._look_in_turn())
         except OSError as error:
             self._set_trouble(f"The share cannot be read: {error.strerror} ({error.filename}).")

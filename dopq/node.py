@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -29,7 +30,9 @@ from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.disk import Floor
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
+from dopq.housekeeping import Housekeeping
 from dopq.image_maker import BuildLimits
+from dopq.image_sweep import ImageSweep
 from dopq.images import Images
 from dopq.inbox_watch import WatchSettings
 from dopq.outbox import Outbox
@@ -39,6 +42,7 @@ from dopq.publisher import Publisher
 from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.share import Share
+from dopq.share_sweep import ShareSweep
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
 from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
@@ -46,6 +50,7 @@ from dopq.uploads import Uploads
 from dopq.users import Users
 from dopq.utils import cpu
 from dopq.utils.clock import Clock, SystemClock
+from dopq.utils.cpu import Host
 from dopq.utils.files import write_atomic
 from dopq.utils.gpu import probe_for
 from dopq.utils.log import logger
@@ -141,6 +146,13 @@ class Node:
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
         images = Images(self._database)
         self._supervisor = Supervisor(self.platform, users, images, outbox, provider, clock)
+        floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
+        self._housekeeping = Housekeeping(
+            ImageSweep(images, DockerEngine(engine_url), settings.build.keep_images_days, floor, cpu.disk),
+            ShareSweep(self.platform, paths, settings.share),
+            self._share,
+            clock,
+        )
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
         controller = DopqController(
             self.platform, outbox, uploads, self.system, self.node_table, stopping.set, rules_to_wire(rules)
@@ -156,6 +168,7 @@ class Node:
         self._runner.start()
         self._scheduler.start()
         self._supervisor.start()
+        self._housekeeping.start()
         self.boundary.start()
         facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.nameserver}
         write_atomic(self._paths.node_file, json.dumps(facts) + "\n")
@@ -164,6 +177,7 @@ class Node:
         """Stop every part, in order."""
         self._paths.node_file.unlink(missing_ok=True)
         self.boundary.stop(STOP_S)
+        self._housekeeping.stop(STOP_S)
         self._supervisor.stop(STOP_S)
         self._scheduler.stop(STOP_S)
         self._runner.stop()
@@ -185,11 +199,16 @@ class Node:
             "share": str(self._paths.share),
             "nameserver": self.boundary.nameserver,
             "engine": engine_to_wire(self._runner.capacity),
-            "machine": machine_to_wire(cpu.survey([self._paths.state, self._paths.share])),
+            "machine": machine_to_wire(self._machine()),
             "gpus": gpus_to_wire(self._scheduler.survey, self.platform.alive()),
             "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
         }
+
+    def _machine(self) -> Host:
+        """The share's disk as the Provider saw it last: to look here could take for ever."""
+        host, share = cpu.survey([self._paths.state]), self._supervisor.last_beat.share_disk
+        return replace(host, disks=(*host.disks, replace(share, folder=self._paths.share))) if share else host
 
     def node_table(self) -> Table:
         """Every node that is known: for now, this one."""

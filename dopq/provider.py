@@ -87,7 +87,7 @@ class Provider:
         self._clock = clock
         self._disk = disk
         self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
-        self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._no_room, clock)
+        self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._no_room, clock, disk)
         self._lock = threading.RLock()  # over the next four: builds end in threads of their own
         self._pool = BuildPool(settings.concurrency)
         self._ordered: set[JobId] = set()
@@ -117,7 +117,8 @@ class Provider:
     def beat(self) -> None:
         """Tell the node that we live, and what keeps us waiting; go on with what waited for space."""
         self._begin_builds()
-        self._say(Alive((self.watch.trouble,) if self.watch.trouble else (), self.watch.deferred))
+        trouble = self.watch.trouble
+        self._say(Alive((trouble,) if trouble else (), self.watch.deferred, self.watch.disk))
 
     def stop(self) -> None:
         """Break off every build. The jobs stay `building`; the next life begins them anew."""
@@ -171,8 +172,11 @@ class Provider:
         if self._engine_root is None:
             with contextlib.suppress(EngineUnavailable):  # whoever builds waits for it
                 self._engine_root = self._engine.capacity().root
-        folders = [settings.jobs, settings.share.root, *([self._engine_root] if self._engine_root else [])]
-        return shortage(folders, settings.floor, self._disk)
+        folders = [settings.jobs, *([self._engine_root] if self._engine_root else [])]
+        share = self.watch.disk
+        return shortage(folders, settings.floor, self._disk) or (
+            shortage([settings.share.root], settings.floor, lambda _: share) if share else None
+        )
 
     def _no_room(self, size_bytes: int) -> str | None:
         """Why a file of that size is left in the inbox."""

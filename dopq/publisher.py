@@ -23,6 +23,9 @@ from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
 
 log = logger(__name__)
 
+LONGEST_NAME = 200
+"""Bytes of a returned bundle's name; file systems take 255, and shelves need names that are longer by some."""
+
 RETRY_S = 1.0
 """How long to leave a share alone that did not take a file."""
 
@@ -36,6 +39,7 @@ class Publisher:
         self._paths = paths
         self._doorbell = threading.Condition()
         self._pending: dict[JobId, Job] = {job.id: job for job in platform.unpublished()}
+        self._told_seq = 0  # the newest journal entry that the share tells of
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.trouble: str | None = None  # why the share does not take files at present, for `system`
@@ -64,27 +68,31 @@ class Publisher:
                 self._doorbell.wait_for(lambda: self._pending or self._stopping)
                 if not self._pending:
                     return
-                job = next(iter(self._pending.values()))
-            told = self._tell(job)
+                line = list(self._pending.values())
+            refused = [job for job in line if not self._tell(job)]
             with self._doorbell:
-                if told and self._pending.get(job.id) is job:
-                    del self._pending[job.id]
-                    quiet = not self._pending
-                elif not told and (self._stopping or self._doorbell.wait_for(lambda: self._stopping, RETRY_S)):
-                    return
-                else:
-                    quiet = False
-            if quiet:
-                self._platform.mark_published(job.seq)
+                for job in line:
+                    if job not in refused and self._pending.get(job.id) is job:
+                        del self._pending[job.id]
+                open_seqs = [job.seq for job in self._pending.values()]
+            self._told_seq = max(self._told_seq, line[-1].seq)
+            self._platform.mark_published(min(open_seqs) - 1 if open_seqs else self._told_seq)
+            if refused:
+                with self._doorbell:
+                    if self._doorbell.wait_for(lambda: self._stopping, RETRY_S):
+                        return
 
     def _tell(self, job: Job) -> bool:
+        """Whether the share says of a job what there is to say. One that cannot be told of keeps no other waiting."""
         try:
             self._write(job)
         except OSError as error:
             if self.trouble is None:
-                log.warning("share_refuses", path=error.filename, cause=error.strerror)
+                log.warning("share_refuses", job=job.id, path=error.filename, cause=error.strerror)
             self.trouble = f"The share does not take files: {error.strerror} ({error.filename})."
             return False
+        except Exception:
+            log.exception("publisher_defect", job=job.id)  # the same again would not help
         self.trouble = None
         return True
 
@@ -135,11 +143,19 @@ def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
 
 
 def _place(folder: Path, job: Job) -> Path:
-    plain = folder / job.bundle
+    plain = folder / _fitting(job.bundle)
     numbered = plain.with_name(f"{plain.stem}-{job.id}{plain.suffix}")
     if _reason_of(plain) in {None, int(job.id)} and (not plain.exists() or _reason_of(plain) == int(job.id)):
         return plain
     return numbered
+
+
+def _fitting(name: str) -> str:
+    """A bundle's name, cut where a longer one beside it (`.<name>.part`, `<name>.reason.json`) would not fit."""
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    suffix = Path(name).suffix[:20]
+    return name.encode()[: LONGEST_NAME - len(suffix.encode())].decode("utf-8", "ignore") + suffix
 
 
 def _reason_of(target: Path) -> int | None:

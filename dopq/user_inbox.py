@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,7 +111,7 @@ class UserInbox:
                 copied = None
                 self._put_off(drop, TRY_AGAIN_S, f"it could not be copied: {error.strerror}")
             if copied:
-                self._say(Taken(key, self._user, drop.path.name))
+                self._say(Taken(key, self._user, _legible(drop)))
             else:
                 self._in_hand.pop(key, None)
 
@@ -153,10 +154,15 @@ class UserInbox:
         reasons = {**waiting, **{drop: later.why for drop, later in self._later.items()}}
         self._first_seen = {drop: self._first_seen.get(drop, now) for drop in reasons}
         self.deferred = tuple(
-            Deferred(self._user, drop.path.name, seen[drop].size if drop in seen else None, since, reasons[drop])
+            Deferred(self._user, _legible(drop), seen[drop].size if drop in seen else None, since, reasons[drop])
             for drop, since in self._first_seen.items()
             if (now - since).total_seconds() >= ARRIVING_S
         )
         for file in self.deferred:
             if (file.name, file.why) not in known:
                 log.info("drop_deferred", user=file.user, file=file.name, cause=file.why)
+
+
+def _legible(drop: Drop) -> str:
+    """The name of a drop as text; bytes that are not UTF-8, which no journal and no wire would take, as U+FFFD."""
+    return os.fsencode(drop.path.name).decode("utf-8", "replace")
