@@ -105,6 +105,8 @@ class _Gate:
                 yield from _add(it)
             case "RUN":
                 yield from self._run(it)
+            case "VOLUME":
+                yield from _volume(it)
             case "ONBUILD":
                 yield "ONBUILD would run in other people's builds", "Leave it out."
 
@@ -196,6 +198,13 @@ def _flags(it: Instruction) -> Iterator[Finding]:
             yield f"{it.word} has the flag {shown('--' + flag.name)}, which is not allowed", "Leave it out."
         elif not flag.value and flag.name not in _SWITCHES:
             yield f"the flag --{flag.name} has no value", f"Write --{flag.name}=VALUE, or leave it out."
+
+
+def _volume(it: Instruction) -> Iterator[Finding]:
+    """Volumes go with the container; one in place of the outputs' own folder the engine leaves out by itself."""
+    for path in json_words(it.arguments) or re.split(r"[ \t]+", it.arguments):
+        if re.match(r"/+(output|outdir)/+[^/]", path):
+            yield f"the volume {shown(path)} would swallow what the job writes there", "Leave it out."
 
 
 def _add(it: Instruction) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import socket
 import threading
 import time
@@ -128,6 +129,55 @@ def test_a_stop_signal_of_ones_own_is_sent(bench: Bench) -> None:
     end = bench.engine.observe(name)
     assert isinstance(end, Exited)
     assert end.exit_code == 5
+
+
+# --- what an image says of itself -----------------------------------------------------------------------------------------
+
+SAYING = (
+    "ENV NVIDIA_VISIBLE_DEVICES=all CUDA_VISIBLE_DEVICES=7 LD_PRELOAD=/evil.so LD_AUDIT=/evil.so KEPT=1 HOME=/root",
+    "LABEL dopq.test.job=99 dopq.test.node=theirs",
+    "VOLUME /output /output/deep /elsewhere",
+    "STOPSIGNAL SIGKILL",
+    "HEALTHCHECK --interval=1s CMD touch /output/checked",
+    "USER root",
+)
+
+
+@engine_needed
+def test_what_an_image_says_of_itself_does_not_count_in_a_container(
+    builder: Bench, client: docker.APIClient, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    _, image = builder.build(f"FROM {builder.base}", *SAYING)
+    script = "env; busybox id -u; busybox id -g; echo out > /output/file; echo begun; exec sleep 600"
+    request = ContainerRequest(
+        builder.name(),
+        image,
+        labels={"dopq.test.job": "1"},
+        command=("/bin/sh", "-c", script),
+        environment={"HOME": "/tmp"},
+        user="65534:65533",
+        mounts=(Mount(str(tmp_path), "/output", read_only=False),),
+    )
+    builder.engine.create(request)
+    builder.engine.start(request.name)
+    wait_until((tmp_path / "file").exists)
+    assert builder.engine.containers({"dopq.test.job": "99"}) == {}
+    assert set(builder.engine.containers({"dopq.test.job": "1"})) >= {request.name}
+    seen = client.inspect_container(request.name)
+    assert "Health" not in seen["State"]
+    anonymous = {mount["Name"] for mount in seen["Mounts"] if mount["Type"] == "volume"}
+    assert anonymous, "the image asks for some"
+    builder.engine.stop(request.name, grace_s=20)
+    end = builder.engine.observe(request.name)
+    assert isinstance(end, Exited)
+    assert end.exit_code == 128 + signal.SIGTERM
+    said = set(b"".join(builder.engine.log(request.name)).decode().splitlines())
+    assert {"NVIDIA_VISIBLE_DEVICES=void", "HOME=/tmp", "KEPT=1", "65534", "65533"} <= said
+    assert not [line for line in said if line.startswith(("CUDA_VISIBLE_DEVICES", "LD_"))]
+    assert (tmp_path / "file").stat().st_uid == 65534
+    builder.engine.remove(request.name)
+    assert anonymous.isdisjoint(volume["Name"] for volume in client.volumes()["Volumes"] or [])
 
 
 # --- builds ------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ def body(**settings: Any) -> dict[str, Any]:
     return container_body(request)
 
 
+def set_by(body: dict[str, Any]) -> list[str]:
+    return [entry for entry in body["Env"] if "=" in entry]
+
+
 def test_every_container_is_hardened_whatever_was_asked() -> None:
     host = body()["HostConfig"]
     assert host["Init"] is True
@@ -36,13 +40,18 @@ def test_every_container_is_hardened_whatever_was_asked() -> None:
 def test_gpus_are_asked_for_by_uuid_and_a_job_cannot_see_others() -> None:
     wanted = body(gpus=frozenset({GpuId("GPU-b"), GpuId("GPU-a")}), environment={"NVIDIA_VISIBLE_DEVICES": "all"})
     assert wanted["HostConfig"]["DeviceRequests"] == [{"DeviceIDs": ["GPU-a", "GPU-b"], "Capabilities": [["gpu"]]}]
-    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"]
+    assert set_by(wanted) == ["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"]
 
 
 def test_a_job_without_gpus_asks_for_none_and_sees_none() -> None:
     wanted = body(environment={"NVIDIA_VISIBLE_DEVICES": "all", "SEED": "1"})
     assert wanted["HostConfig"]["DeviceRequests"] == []
-    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=void", "SEED=1"]
+    assert set_by(wanted) == ["NVIDIA_VISIBLE_DEVICES=void", "SEED=1"]
+
+
+def test_variables_by_which_an_image_could_reach_the_linker_or_the_lease_are_taken_away() -> None:
+    removed = [entry for entry in body()["Env"] if "=" not in entry]
+    assert removed == ["CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_AUDIT"]
 
 
 def test_the_memory_limit_leaves_no_room_for_swap() -> None:
@@ -63,7 +72,13 @@ def test_mounts_are_read_only_unless_told_otherwise() -> None:
 def test_what_was_not_asked_is_left_to_the_image() -> None:
     untouched = body()
     assert (untouched["Cmd"], untouched["Entrypoint"]) == (None, None)
-    assert (untouched["WorkingDir"], untouched["StopSignal"]) == ("", "")
+    assert (untouched["WorkingDir"], untouched["User"]) == ("", "")
+
+
+def test_user_and_stop_signal_are_not_left_to_the_image() -> None:
+    assert body(user="1:2")["User"] == "1:2"
+    assert body()["StopSignal"] == "SIGTERM"
+    assert body(stop_signal="SIGINT")["StopSignal"] == "SIGINT"
 
 
 def inspected(status: str, **state: Any) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def test_ordinary_dockerfiles_pass(text: str) -> None:
         ("FROM x\nRUN --mount=type=bind,' from=dopq/x' true", "not known here"),
         ("FROM x\nONBUILD RUN true", "ONBUILD would run"),
         ("FROM x\nOnBuild COPY --from=dopq/x / /", "ONBUILD"),
+        ("FROM x\nVOLUME /data /output/deep", "the volume '/output/deep' would swallow"),
+        ('FROM x\nVOLUME ["/outdir//a"]', "would swallow"),
         # no Dockerfile at all
         ("RUN true\nFROM x", "Dockerfile:1: RUN comes before the first FROM"),
         ("ARG X=1", "Dockerfile: it has no FROM"),
