@@ -32,9 +32,7 @@ class BuildLogFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file:
-            with contextlib.suppress(OSError):  # a network share may refuse what it took only now
-                self._file.close()
+        self._close()
         if self._instead.exists():
             with contextlib.suppress(OSError), self._wanted.open("ab") as end, self._instead.open("rb") as late:
                 shutil.copyfileobj(late, end)
@@ -50,4 +48,10 @@ class BuildLogFile:
 
     def _turn_to_instead(self, error: OSError) -> None:
         log.warning("build_log_refused", path=self._wanted, cause=error.strerror)
+        self._close()
         self._file = self._instead.open("ab", buffering=0)
+
+    def _close(self) -> None:
+        if self._file:
+            with contextlib.suppress(OSError):  # a network share may refuse only now what it took before
+                self._file.close()
