@@ -69,32 +69,31 @@ class Publisher:
                 if not self._pending:
                     return
                 line = list(self._pending.values())
-            refused = [job for job in line if not self._tell(job)]
+            troubles = {job.id: trouble for job in line if (trouble := self._tell(job))}
+            if troubles and self.trouble is None:
+                log.warning("share_refuses", jobs=len(troubles), cause=next(iter(troubles.values())))
+            self.trouble = next(iter(troubles.values()), None)
             with self._doorbell:
                 for job in line:
-                    if job not in refused and self._pending.get(job.id) is job:
+                    if job.id not in troubles and self._pending.get(job.id) is job:
                         del self._pending[job.id]
                 open_seqs = [job.seq for job in self._pending.values()]
             self._told_seq = max(self._told_seq, line[-1].seq)
             self._platform.mark_published(min(open_seqs) - 1 if open_seqs else self._told_seq)
-            if refused:
+            if troubles:
                 with self._doorbell:
                     if self._doorbell.wait_for(lambda: self._stopping, RETRY_S):
                         return
 
-    def _tell(self, job: Job) -> bool:
-        """Whether the share says of a job what there is to say. One that cannot be told of keeps no other waiting."""
+    def _tell(self, job: Job) -> str | None:
+        """Have the share say how a job stands; why it does not, for an admin."""
         try:
             self._write(job)
         except OSError as error:
-            if self.trouble is None:
-                log.warning("share_refuses", job=job.id, path=error.filename, cause=error.strerror)
-            self.trouble = f"The share does not take files: {error.strerror} ({error.filename})."
-            return False
+            return f"The share does not take files: {error.strerror} ({error.filename})."
         except Exception:
             log.exception("publisher_defect", job=job.id)  # the same again would not help
-        self.trouble = None
-        return True
+        return None
 
     def _write(self, job: Job) -> None:
         folder = self._outbox.folder(job)
