@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -60,6 +60,25 @@ class ImageMaker:
             return found
         return _patiently(lambda: self._built(order, context, log_to, cancelled), order, cancelled, log_to)
 
+    def load(self, order: Accepted, archive: Path, log_to: Log, cancelled: threading.Event) -> ImageId:
+        """The image in an archive, under the job's tag; an engine that is away is waited for.
+
+        Raises:
+            EngineRefused: the engine takes it for no image.
+            BuildFailed: cancelled while the engine was away.
+        """
+        log_to(b"Loading the image that the bundle brings.\n")
+
+        def loaded() -> ImageId:
+            with archive.open("rb") as tar:
+                return self._engine.load(tar, tag=image_tag(order.user, order.job))
+
+        return _patiently(loaded, order, cancelled, log_to)
+
+    def labels(self, order: Accepted) -> Mapping[str, str]:
+        """What the image of a job is labelled with."""
+        return {"dopq.node": self._node_id, "dopq.job": str(order.job)}
+
     def admit(self, order: Accepted, image: ImageId, cancelled: threading.Event) -> Imaged:
         """What there is to remember of a job's image, however it was made.
 
@@ -97,7 +116,7 @@ class ImageMaker:
             image = self._engine.build(
                 tar,
                 tag=image_tag(order.user, order.job),
-                labels={"dopq.node": self._node_id, "dopq.job": str(order.job)},
+                labels=self.labels(order),
                 log=log_to,
                 cancelled=cancelled,
                 timeout_s=self._limits.timeout_s,

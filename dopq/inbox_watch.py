@@ -18,7 +18,7 @@ from dopq.disk import DiskProbe
 from dopq.handover import Accepted, Declined, Deferred, Taken
 from dopq.intake import users_of
 from dopq.job import UserName
-from dopq.user_inbox import NoRoom, UserInbox
+from dopq.user_inbox import IsWhole, NoRoom, UserInbox
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock
 from dopq.utils.cpu import Disk
@@ -58,6 +58,7 @@ class InboxWatch:
     Args:
         say: tells the node of a bundle that lies in the spool; `answer` takes what the node says to that.
         share_trouble: why the share is not there; None while it is.
+        is_whole: whether a file has the end that its kind of archive has.
         no_room: why a file of so many bytes is not to be copied now.
 
     Attributes:
@@ -69,6 +70,7 @@ class InboxWatch:
         settings: WatchSettings,
         say: Callable[[Taken], None],
         share_trouble: Callable[[], str | None],
+        is_whole: IsWhole,
         no_room: NoRoom,
         clock: Clock,
         probe: DiskProbe,
@@ -76,6 +78,7 @@ class InboxWatch:
         self._settings = settings
         self._say = say
         self._share_trouble = share_trouble
+        self._is_whole = is_whole
         self._no_room = no_room
         self._clock = clock
         self._probe = probe
@@ -168,7 +171,9 @@ class InboxWatch:
     def _new(self, user: UserName) -> UserInbox:
         settings = self._settings
         folder = settings.inbox / user
-        return UserInbox(folder, settings.spool, settings.settle_s, self._say, self._no_room, self._clock)
+        return UserInbox(
+            folder, settings.spool, settings.settle_s, self._say, self._is_whole, self._no_room, self._clock
+        )
 
     def _pass_on_answers(self) -> None:
         while not self._answers.empty():

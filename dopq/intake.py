@@ -1,4 +1,6 @@
-"""Watching the inbox: which files stand still, and how one is taken without trusting its name or its owner.
+"""Watching the inbox: what stands still, and how it is taken without trusting its name or its owner.
+
+A folder is taken as one file of ours: a tar file with everything in it.
 
 Polling, because inotify does not see what others write to a network share.
 """
@@ -8,43 +10,65 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
-import zipfile
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
+from dopq.container_handler.folder import Changed, Tree, Unfit, pack, tree_of
 from dopq.job import UserName
 from dopq.utils.files import fsync_folder
 
 INCOMPLETE_S = 5.0
 """A zip without its end record is probably still being copied: it has to stand still for so long to be judged."""
 
+_GONE = ".dopq-gone-"  # a folder that was taken, while it is being removed
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one drop from another, and a growing file from one that stands still."""
+    """What tells one drop from another, and a growing one from one that stands still.
+
+    Attributes:
+        tree: digest of a folder's content, which then stands for its times; empty for a file.
+        obstacle: why it is not taken, however long it stands still.
+    """
 
     device: int
     inode: int
     size: int
     mtime_ns: int
     ctime_ns: int
+    tree: str = ""
+    obstacle: str = ""
 
     @classmethod
     def of(cls, info: os.stat_result) -> Stamp:
         """The stamp of a file."""
         return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
+    @classmethod
+    def of_folder(cls, info: os.stat_result, tree: Tree) -> Stamp:
+        """The stamp of a folder with everything in it."""
+        obstacle = "" if tree.files else "there is no file in it yet"
+        return cls(info.st_dev, info.st_ino, tree.size, 0, 0, tree.digest, obstacle)
+
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A file in somebody's inbox. Whoever drops there is that user."""
+    """A file or folder in somebody's inbox. Whoever drops there is that user."""
 
     user: UserName
     path: Path
+
+    @property
+    def name(self) -> str:
+        """Its name as text; bytes that are not UTF-8, which no journal and no wire would take, as U+FFFD."""
+        return os.fsencode(self.path.name).decode("utf-8", "replace")
 
     def key(self, stamp: Stamp) -> str:
         """The same for the same drop, however often it is met; another for a later file of the same name."""
@@ -76,7 +100,7 @@ class Settling:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look into one user's inbox found; files with temporary names apart."""
+    """What one look into one user's inbox found; what has a temporary name apart."""
 
     drops: Mapping[Drop, Stamp]
     temporary: Mapping[Drop, Stamp]
@@ -91,8 +115,8 @@ def users_of(inbox: Path) -> list[UserName]:
 def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit: int) -> Look:
     """Up to `limit` drops and as many temporary files of a user, leaving out those that are `passed_over`.
 
-    What does not fit comes into view when others have gone, so that a full inbox costs no more than another. Folders
-    are passed over: this version takes archives.
+    What does not fit comes into view when others have gone, so that a full inbox costs no more than another. Links
+    and special files are passed over.
 
     Raises:
         OSError: the folder cannot be read. One that has just been removed is empty.
@@ -102,10 +126,11 @@ def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit:
         with os.scandir(folder) as entries:
             for entry in entries:
                 kind, drop = found[_is_temporary(entry.name)], Drop(user, Path(entry.path))
-                if len(kind) == limit or drop in passed_over or not entry.is_file(follow_symlinks=False):
+                if len(kind) == limit or drop in passed_over:
                     continue
                 with contextlib.suppress(FileNotFoundError):  # gone since the listing
-                    kind[drop] = Stamp.of(entry.stat(follow_symlinks=False))
+                    if stamp := _stamp(drop.path, look_inside=kind is found[False]):
+                        kind[drop] = stamp
                 if len(found[False]) == limit:
                     break
     except FileNotFoundError:
@@ -114,14 +139,9 @@ def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit:
     return Look(drops, temporary)
 
 
-def looks_complete(path: Path) -> bool:
-    """Whether a file has the end record of a zip archive, which a half-copied one lacks. Other kinds always look so."""
-    if path.suffix.lower() != ".zip":
-        return True
-    try:
-        return zipfile.is_zipfile(path)
-    except OSError:
-        return False
+def open_drop(path: Path) -> BinaryIO:
+    """A file in an inbox, open for reading; no link is followed, no FIFO waited for. Raises `OSError`."""
+    return os.fdopen(os.open(path, _OPEN), "rb")
 
 
 def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
@@ -135,45 +155,103 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
     key = drop.key(stamp)
     target = spool / key
     try:
-        source = os.open(drop.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        source = os.open(drop.path, _OPEN)
     except FileNotFoundError:
         return None
-    with os.fdopen(source, "rb"):
-        if Stamp.of(os.fstat(source)) != stamp or not stat.S_ISREG(os.fstat(source).st_mode):
+    try:
+        if _stamp_of(source) != stamp:
             return None
         if not target.exists():
             partial = target.with_suffix(".part")
             try:
-                with partial.open("wb") as copy:
-                    while os.sendfile(copy.fileno(), source, None, 2**20):
-                        pass
-                    os.fsync(copy.fileno())
-            except OSError:
+                _copy(source, stamp, partial)
+            except (OSError, Changed) as error:
                 partial.unlink(missing_ok=True)  # half a copy on a full disk would keep it full
-                raise
-            if Stamp.of(os.fstat(source)) != stamp:
+                if _stamp_of(source) != stamp:
+                    return None
+                raise error if isinstance(error, OSError) else OSError("it changes all the time") from error
+            if _stamp_of(source) != stamp:
                 partial.unlink()
                 return None
             partial.replace(target)
             fsync_folder(spool)
         return key
+    finally:
+        os.close(source)
+
+
+def bundle_name(drop: Drop, stamp: Stamp) -> str:
+    """The name under which a drop is handed on, and given back where it was no good: of a folder that of a tar file."""
+    return f"{drop.name}.tar" if stamp.tree else drop.name
 
 
 def remove_drop(drop: Drop, stamp: Stamp) -> None:
-    """Take a drop out of the inbox, unless another file lies there by now.
+    """Take a drop out of the inbox, unless another one lies there by now.
 
     Raises:
         OSError: the share does not let it go.
     """
+    if not stamp.tree:
+        with contextlib.suppress(FileNotFoundError):  # an earlier life removed it already
+            if Stamp.of(os.lstat(drop.path)) == stamp:
+                drop.path.unlink()
+        return
+    gone = drop.path.with_name(_GONE + drop.key(stamp))
+    with contextlib.suppress(FileNotFoundError):
+        if _stamp(drop.path) == stamp:
+            drop.path.rename(gone)  # at once, and only then file by file
+    if gone.exists():
+        shutil.rmtree(gone)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what is left in an inbox of folders that an earlier life was just removing. Raises `OSError`."""
+    for gone in folder.glob(f"{_GONE}*"):
+        shutil.rmtree(gone)
+
+
+def _copy(source: int, stamp: Stamp, target: Path) -> None:
+    with target.open("wb") as copy:
+        if stamp.tree:
+            pack(source, copy)
+        else:
+            while os.sendfile(copy.fileno(), source, None, 2**20):
+                pass
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _stamp(path: Path, *, look_inside: bool = True) -> Stamp | None:
+    """The stamp of a file or folder; None for a link or a special file. Raises `FileNotFoundError` when it has gone."""
+    info = path.lstat()
+    if stat.S_ISREG(info.st_mode) or (stat.S_ISDIR(info.st_mode) and not look_inside):
+        return Stamp.of(info)
+    if not stat.S_ISDIR(info.st_mode):
+        return None
+    source = os.open(path, _OPEN | os.O_DIRECTORY)
     try:
-        if Stamp.of(os.lstat(drop.path)) == stamp:
-            drop.path.unlink()
-    except FileNotFoundError:
-        pass  # an earlier life removed it already
+        return _stamp_of(source)
+    finally:
+        os.close(source)
 
 
-def _parts(stamp: Stamp) -> tuple[int, ...]:
-    return stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, stamp.ctime_ns
+def _stamp_of(source: int) -> Stamp | None:
+    info = os.fstat(source)
+    if stat.S_ISREG(info.st_mode):
+        return Stamp.of(info)
+    if not stat.S_ISDIR(info.st_mode):
+        return None
+    try:
+        return Stamp.of_folder(info, tree_of(source))
+    except Unfit as unfit:
+        return replace(Stamp.of(info), obstacle=str(unfit))
+    except PermissionError as error:
+        return replace(Stamp.of(info), obstacle=f"it cannot be read: {error.strerror}")
+
+
+def _parts(stamp: Stamp) -> tuple[int | str, ...]:
+    times = (stamp.tree,) if stamp.tree else (stamp.mtime_ns, stamp.ctime_ns)
+    return stamp.device, stamp.inode, stamp.size, *times
 
 
 def _is_temporary(name: str) -> bool:

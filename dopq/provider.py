@@ -18,9 +18,9 @@ from pathlib import Path
 
 from dopq.build_log_file import BuildLogFile
 from dopq.build_pool import BuildPool
-from dopq.container_handler.bundle import prepare
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
+from dopq.container_handler.gate import Gate
 from dopq.container_handler.refusal import problems_of
 from dopq.container_handler.rules import Rules
 from dopq.disk import DiskProbe, Floor, shortage
@@ -40,6 +40,7 @@ from dopq.handover import (
 )
 from dopq.image_maker import BuildLimits, ImageMaker
 from dopq.inbox_watch import InboxWatch, WatchSettings
+from dopq.intake import open_drop
 from dopq.job import JobId, Reason, StateName
 from dopq.outbox import BUILD_LOG, name_from_bundle
 from dopq.share import Share
@@ -86,8 +87,9 @@ class Provider:
         self._say = say
         self._clock = clock
         self._disk = disk
+        self._gate = Gate()
         self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
-        self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._no_room, clock, disk)
+        self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._is_whole, self._no_room, clock, disk)
         self._lock = threading.RLock()  # over the next four: builds end in threads of their own
         self._pool = BuildPool(settings.concurrency)
         self._ordered: set[JobId] = set()
@@ -129,6 +131,7 @@ class Provider:
                 cancelled.set()
         for thread in self._threads:
             thread.join()
+        self._gate.close()
 
     # --- which image is made next -------------------------------------------------------------------------------------
 
@@ -178,6 +181,14 @@ class Provider:
             shortage([settings.share.root], settings.floor, lambda _: share) if share else None
         )
 
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file has the end of an archive; what cannot be opened is for whoever copies it to tell of."""
+        try:
+            with open_drop(path) as file:
+                return self._gate.is_whole(file, path.name, self._settings.rules)
+        except OSError:
+            return True
+
     def _no_room(self, size_bytes: int) -> str | None:
         """Why a file of that size is left in the inbox."""
         reason = shortage([self._settings.watch.spool], self._settings.floor, self._disk, size_bytes)
@@ -220,17 +231,19 @@ class Provider:
         settings = self._settings
         workdir = settings.jobs / str(order.job)
         try:
-            with (settings.watch.spool / order.key).open("rb") as bundle:
-                prepared = prepare(
-                    bundle,
-                    workdir,
-                    bundle_name=order.bundle,
-                    default_name=name_from_bundle(order.bundle),
-                    user=order.user,
-                    rules=settings.rules,
-                )
+            prepared = self._gate.prepare(
+                settings.watch.spool / order.key,
+                workdir,
+                bundle_name=order.bundle,
+                default_name=name_from_bundle(order.bundle),
+                user=order.user,
+                rules=settings.rules,
+                labels=self._maker.labels(order),
+                cancelled=cancelled,
+            )
+            make = self._maker.load if prepared.is_image else self._maker.make
             with BuildLogFile(Path(order.build_log), workdir / BUILD_LOG) as build_log:
-                image = self._maker.make(order, prepared.context, build_log.write, cancelled)
+                image = make(order, prepared.context, build_log.write, cancelled)
             prepared.context.unlink()
         except BundleRejected as refused:
             problems = tuple(problems_of(refused))

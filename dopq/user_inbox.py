@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dopq.handover import Deferred, Taken
-from dopq.intake import INCOMPLETE_S, Drop, Settling, Stamp, copy_to_spool, look_into, looks_complete, remove_drop
+from dopq.intake import (
+    INCOMPLETE_S,
+    Drop,
+    Settling,
+    Stamp,
+    bundle_name,
+    copy_to_spool,
+    look_into,
+    remove_drop,
+    remove_leftovers,
+)
 from dopq.job import UserName
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock
@@ -32,6 +41,9 @@ _TEMPORARY = "it has the name of a temporary file; rename it when it is complete
 _GROWING = "it is still changing"
 _NO_END = "the end of the archive is missing; probably it is still being copied"
 
+IsWhole = Callable[[Path], bool]
+"""Whether a file has the end that its kind of archive has, which half a copy has not."""
+
 NoRoom = Callable[[int], str | None]
 """Why a file of so many bytes is not to be copied now; None where it may be."""
 
@@ -53,13 +65,21 @@ class UserInbox:
     """
 
     def __init__(
-        self, folder: Path, spool: Path, settle_s: float, say: Callable[[Taken], None], no_room: NoRoom, clock: Clock
+        self,
+        folder: Path,
+        spool: Path,
+        settle_s: float,
+        say: Callable[[Taken], None],
+        is_whole: IsWhole,
+        no_room: NoRoom,
+        clock: Clock,
     ) -> None:
         self._folder = folder
         self._user = UserName(folder.name)
         self._spool = spool
         self._settling = Settling(settle_s)
         self._say = say
+        self._is_whole = is_whole
         self._no_room = no_room
         self._clock = clock
         self._in_hand: dict[str, tuple[Drop, Stamp]] = {}  # by key: being copied, or asked about
@@ -67,6 +87,7 @@ class UserInbox:
         self._later: dict[Drop, _Later] = {}
         self._first_seen: dict[Drop, datetime] = {}
         self._arriving = False
+        self._has_looked = False
         self.deferred: tuple[Deferred, ...] = ()
         self.trouble: str | None = None
 
@@ -81,6 +102,9 @@ class UserInbox:
         Raises:
             OSError: the folder cannot be read.
         """
+        if not self._has_looked:
+            remove_leftovers(self._folder)
+            self._has_looked = True
         now_s = self._clock.monotonic()
         self._later = {drop: later for drop, later in self._later.items() if later.until_s > now_s}
         seen = look_into(self._folder, self._user, self._later, FILES_A_LOOK)
@@ -111,7 +135,7 @@ class UserInbox:
                 copied = None
                 self._put_off(drop, TRY_AGAIN_S, f"it could not be copied: {error.strerror}")
             if copied:
-                self._say(Taken(key, self._user, _legible(drop)))
+                self._say(Taken(key, self._user, bundle_name(drop, stamp)))
             else:
                 self._in_hand.pop(key, None)
 
@@ -129,7 +153,9 @@ class UserInbox:
     def _obstacle(self, drop: Drop, stamp: Stamp, still_s: float | None) -> str | None:
         if still_s is None:
             return _GROWING
-        if still_s < INCOMPLETE_S and not looks_complete(drop.path):
+        if stamp.obstacle:
+            return stamp.obstacle
+        if still_s < INCOMPLETE_S and not stamp.tree and not self._is_whole(drop.path):
             return _NO_END
         return self._no_room(stamp.size)
 
@@ -154,15 +180,10 @@ class UserInbox:
         reasons = {**waiting, **{drop: later.why for drop, later in self._later.items()}}
         self._first_seen = {drop: self._first_seen.get(drop, now) for drop in reasons}
         self.deferred = tuple(
-            Deferred(self._user, _legible(drop), seen[drop].size if drop in seen else None, since, reasons[drop])
+            Deferred(self._user, drop.name, seen[drop].size if drop in seen else None, since, reasons[drop])
             for drop, since in self._first_seen.items()
             if (now - since).total_seconds() >= ARRIVING_S
         )
         for file in self.deferred:
             if (file.name, file.why) not in known:
                 log.info("drop_deferred", user=file.user, file=file.name, cause=file.why)
-
-
-def _legible(drop: Drop) -> str:
-    """The name of a drop as text; bytes that are not UTF-8, which no journal and no wire would take, as U+FFFD."""
-    return os.fsencode(drop.path.name).decode("utf-8", "replace")

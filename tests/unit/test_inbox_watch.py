@@ -25,6 +25,10 @@ from tests.platforms import ANNA, BERT
 from tests.waiting import wait_until
 
 
+def has_end(path: Path) -> bool:
+    return path.suffix != ".zip" or b"PK\x05\x06" in path.read_bytes()
+
+
 class Bench:
     """A watch over a real share, with a clock that stands still."""
 
@@ -39,7 +43,9 @@ class Bench:
         for user in (ANNA, BERT):
             (self.paths.inbox / user).mkdir()
         settings = WatchSettings(self.paths.inbox, self.paths.spool, 0.2, 0.1, 0.5)
-        self.watch = InboxWatch(settings, self.taken.append, self.share.trouble, lambda _: self.full, self.clock, disk)
+        self.watch = InboxWatch(
+            settings, self.taken.append, self.share.trouble, has_end, lambda _: self.full, self.clock, disk
+        )
 
     def inbox(self, user: str = ANNA) -> Path:
         return self.paths.inbox / user
