@@ -135,6 +135,15 @@ class InMemoryNode:
                 {"uuid": "GPU-1", "model": "A100", "memory_used_bytes": 2**30, "utilisation_percent": 12, "job": None},
                 {"uuid": "GPU-2", "model": "A100", "memory_used_bytes": None, "utilisation_percent": None, "job": 7},
             ],
+            "deferred": [
+                {
+                    "user": "anna",
+                    "name": "iris.zip.part",
+                    "size_bytes": 5 * 2**20,
+                    "since_at": time_to_wire(self.clock.now() - timedelta(minutes=5)),
+                    "why": "it has the name of a temporary file; rename it when it is complete",
+                }
+            ],
             "warnings": ["The disk is nearly full."],
         }
 

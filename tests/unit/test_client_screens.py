@@ -54,6 +54,8 @@ def busy(node: InMemoryNode) -> InMemoryNode:
     node.platform.record_decisions([Hold(waits.id, reason)])
     node.queued("bert", HOSTILE)
     node.building(bundle="new.zip")
+    full = Reason("waiting_for_space", "Waiting for space: 3.1 GiB free at /var/lib/docker, needs 10.0 GiB.")
+    node.platform.hold(node.building("bert", bundle="late.zip").id, full)
     node.clock.advance(30)
     return node
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from dopq.config import NodeSettings, Paths
+from dopq.errors import OperatorError
 from dopq.outbox import Outbox
+from dopq.publisher import make_user_folders
 from dopq.share import MARK, Share, ShareAway
-from tests.platforms import Home
+from tests.platforms import ANNA, Home
 
 
 @pytest.fixture
@@ -73,6 +75,13 @@ def test_a_share_that_cannot_be_read_says_why(paths: Paths) -> None:
     (paths.share / MARK).unlink()
     (paths.share / MARK).mkdir()
     assert "Is a directory" in (Share(paths).trouble() or "")
+
+
+def test_no_user_folder_is_made_on_a_bare_mount_point(paths: Paths) -> None:
+    unmount(paths)
+    with pytest.raises(OperatorError, match="not mounted"):
+        make_user_folders(paths, ANNA, None)
+    assert list(paths.share.iterdir()) == []
 
 
 def test_no_job_folder_is_made_on_a_bare_mount_point(tmp_path: Path) -> None:
