@@ -180,10 +180,12 @@ def _users(config_file: Path) -> tuple[Any, Any]:
 def user_add(name: str, role: str, weight: float, uid: int | None, config_file: Path, as_json: bool) -> None:
     """Register a user, make their folders in the share, and show their token this once."""
     from dopq.publisher import make_user_folders
+    from dopq.share import require_share
     from dopq.users import Role
     from dopq.utils.clock import SystemClock
 
     users, paths = _users(config_file)
+    require_share(paths)  # before the token is made: it is shown only once
     token = users.add(name, role=Role(role), weight=weight, uid=uid, now=SystemClock().now())
     inbox = make_user_folders(paths, name, uid)  # type: ignore[arg-type] # checked by `add`
     if as_json:

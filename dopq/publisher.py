@@ -14,11 +14,10 @@ from pathlib import Path
 
 from dopq.config import Paths
 from dopq.data_platform import DataPlatform
-from dopq.errors import OperatorError
 from dopq.job import Ended, Job, JobId, StateName, UserName
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
-from dopq.share import Share
+from dopq.share import require_share
 from dopq.utils.files import write_atomic
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
@@ -174,8 +173,7 @@ def make_user_folders(paths: Paths, user: UserName, uid: int | None) -> Path:
     Raises:
         OperatorError: the share is away; once it is there this makes what is missing.
     """
-    if paths.share_mark.exists() and (trouble := Share(paths).trouble()):
-        raise OperatorError(trouble)
+    require_share(paths)
     inbox = paths.inbox / user
     for folder in (inbox, paths.outbox / user, paths.invalid / user, paths.failed / user):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)

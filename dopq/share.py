@@ -6,6 +6,7 @@ import errno
 import secrets
 
 from dopq.config import Paths
+from dopq.errors import OperatorError
 from dopq.utils.files import write_atomic
 
 MARK = ".dopq-share"
@@ -56,3 +57,9 @@ class Share:
         """Raise `ShareAway` unless the share is there: nothing may be written to a bare mount point."""
         if trouble := self.trouble():
             raise ShareAway(errno.ENODEV, trouble, str(self.root))
+
+
+def require_share(paths: Paths) -> None:
+    """Raise `OperatorError` unless the share is there, or was never used by a node."""
+    if paths.share_mark.exists() and (trouble := Share(paths).trouble()):
+        raise OperatorError(trouble)
