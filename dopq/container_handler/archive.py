@@ -163,14 +163,19 @@ def _name_reasons(name: str, limits: Limits) -> Iterator[str]:
         yield "the name has a backslash; entries use '/'"
     if re.match(r"[A-Za-z]:", name):
         yield "the name begins with a drive letter"
-    if any(map(_is_no_text, name)):
-        yield "the name is not written in UTF-8"
-    if any(map(_is_deceptive, name)):
-        yield "the name has control or bidirectional characters"
+    if not name.isprintable():  # as all but a few are
+        yield from _unprintable_reasons(name)
     if any(_bytes(part) > limits.name_bytes for part in parts) or _bytes(name) > limits.path_bytes:
         yield f"the name is too long ({limits.name_bytes} bytes a part, {limits.path_bytes} in all)"
     if len(parts) > limits.depth:
         yield f"it lies more than {limits.depth} folders deep"
+
+
+def _unprintable_reasons(name: str) -> Iterator[str]:
+    if any(map(_is_no_text, name)):
+        yield "the name is not written in UTF-8"
+    if any(map(_is_deceptive, name)):
+        yield "the name has control or bidirectional characters"
 
 
 def _is_deceptive(character: str) -> bool:

@@ -37,6 +37,7 @@ PAX = b"x"
 PAX_FOR_ALL = b"g"
 EXTENSIONS = frozenset({LONG_NAME, LONG_LINK, PAX, PAX_FOR_ALL})
 
+_PLAIN_BYTES = bytes(range(128))
 _PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,8}) ")
 _NUMBER = re.compile(rb" *([0-7]*)[ \0]*")
 
@@ -106,7 +107,7 @@ def _checksums(block: bytes) -> tuple[int, int]:
     """The sum of all bytes, the checksum's own taken as blanks; and as old tars that have signed bytes add up."""
     rest = block[: _CHECKSUM.start] + b" " * 8 + block[_CHECKSUM.stop :]
     unsigned = sum(rest)
-    return unsigned, unsigned - 256 * sum(byte > 127 for byte in rest)
+    return unsigned, unsigned - 256 * len(rest.translate(None, _PLAIN_BYTES))
 
 
 def _number(field: bytes) -> int:
