@@ -251,7 +251,7 @@ def _stamp_of(source: int) -> Stamp | None:
 
 def _parts(stamp: Stamp) -> tuple[int | str, ...]:
     times = (stamp.tree,) if stamp.tree else (stamp.mtime_ns, stamp.ctime_ns)
-    return stamp.device, stamp.inode, stamp.size, *times
+    return stamp.inode, stamp.size, *times  # not the device: a share that is mounted anew gets another number
 
 
 def _is_temporary(name: str) -> bool:

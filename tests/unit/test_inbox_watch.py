@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,14 @@ def test_a_name_that_is_not_utf_8_becomes_text(bench: Bench) -> None:
     bench.accept_all()
     bench.look()
     assert list(bench.inbox().iterdir()) == []
+
+
+def test_a_drop_is_the_same_after_its_share_was_mounted_anew(bench: Bench) -> None:
+    drop = Drop(ANNA, good_bundle(bench.inbox() / "a.zip"))
+    stamp = Stamp.of(drop.path.stat())
+    assert drop.key(replace(stamp, device=stamp.device + 1)) == drop.key(stamp)
+    assert drop.key(replace(stamp, inode=stamp.inode + 1)) != drop.key(stamp)
+    assert drop.key(replace(stamp, ctime_ns=stamp.ctime_ns + 1)) != drop.key(stamp)
 
 
 def test_a_share_that_is_away_is_waited_for_and_told_of_once_a_minute(
