@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from dopq.container_handler.archive import Archive, Limits, Member
@@ -12,10 +13,12 @@ from dopq.container_handler.archive_kinds import GZIPPED
 from dopq.container_handler.container_config import JSON_FILE
 from dopq.container_handler.gunzip import gunzip
 from dopq.container_handler.project_layout import DOCKERFILE
+from dopq.container_handler.refusal import problems_of, refusal
 from dopq.container_handler.saved_image import MANIFEST, SavedImage, check_layers, read_saved_image
 from dopq.container_handler.scratch import Scratch
 from dopq.container_handler.tar_archive import TarArchive
 from dopq.container_handler.tar_entries import Entry
+from dopq.errors import BundleRejected
 from dopq.job import Problem
 
 _OCI_LAYOUT = "oci-layout"  # newer engines write it beside the manifest, other tools in its place
@@ -63,13 +66,24 @@ def image_in(archive: Archive, member: Member, limits: Limits, scratch: Scratch)
     copy = scratch.file()
     with closing(archive.open(member)) as content:
         shutil.copyfileobj(content, copy)
-    if member.name.lower().endswith(GZIPPED):
-        packed, copy = copy, scratch.file()
-        gunzip(packed, copy.write, limits.unpacked_bytes)
-    copy.flush()
-    return image_of(TarArchive(copy, limits), limits, scratch)
+    with _named(member.name):
+        if member.name.lower().endswith(GZIPPED):
+            packed, copy = copy, scratch.file()
+            gunzip(packed, copy.write, limits.unpacked_bytes)
+        copy.flush()
+        return image_of(TarArchive(copy, limits), limits, scratch)
 
 
 def image_of(archive: TarArchive, limits: Limits, scratch: Scratch) -> SavedImage:
     """Find and check the image that an archive is; for the rest see `image_in`."""
     return check_layers(read_saved_image(archive.whole, archive.entries), limits, scratch)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Refusals of an archive within the bundle name that one, not the bundle."""
+    try:
+        yield
+    except BundleRejected as refused:
+        problems = problems_of(refused)
+        raise refusal([replace(each, where=name) if each.where == "bundle" else each for each in problems]) from refused

@@ -52,9 +52,9 @@ def image(title: str, data: bytes, *words: str) -> Hostile:
 
 
 def _manifests() -> Iterator[Hostile]:
-    yield image("of no bytes", b"", "empty")
-    yield image("that is a text", b"hello " * 400, "no tar file")
-    yield image("half of one", saved()[:1500], "half a copy")
+    yield image("of no bytes", b"", "image.tar", "empty")
+    yield image("that is a text", b"hello " * 400, "image.tar", "no tar file")
+    yield image("half of one", saved()[:1500], "image.tar", "half a copy")
     yield image("without a manifest", tar_bytes(member("a")), "manifest.json")
     yield image("with a manifest that is no JSON", saved(manifest=b"{"), "manifest.json")
     yield image("with a manifest that names nothing", saved(manifest=[]), "no image")
