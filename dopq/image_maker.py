@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dopq.container_handler.engine import ContainerEngine
-from dopq.container_handler.fingerprint import fingerprint
+from dopq.container_handler.fingerprint import bases_of, fingerprint
 from dopq.errors import BuildFailed, EngineUnavailable
 from dopq.handover import Accepted, Imaged, Known
 from dopq.images import image_tag
@@ -121,6 +121,7 @@ class ImageMaker:
                 cancelled=cancelled,
                 timeout_s=self._limits.timeout_s,
                 memory_bytes=self._limits.memory_bytes,
+                bases=bases_of(context),
             )
         # Only now: base images that had to be fetched first had no id before.
         self._fingerprints[order.job] = fingerprint(context, self._engine.image)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import tarfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
 )
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, DopqError, EngineRefused
 from dopq.job import ImageId, ResourceUse
 
@@ -99,6 +100,7 @@ class FakeEngine:
         self.requests: list[ContainerRequest] = []
         self.image_sizes: dict[ImageId, int] = {}
         self._commands: dict[ImageId, tuple[str, ...]] = {}  # of every image, what it runs when not told otherwise
+        self._triggers: dict[ImageId, str] = {}
         self._tags: dict[str, ImageId] = {}
         self._containers: dict[ContainerName, _Container] = {}
         self._trouble: dict[str, deque[_Trouble]] = {}
@@ -161,8 +163,11 @@ class FakeEngine:
         cancelled: Event,
         timeout_s: float,
         memory_bytes: int | None = None,
+        bases: Collection[BaseImage] = (),
     ) -> ImageId:
         with self._troubled("build"):  # not locked: a build may go on for long
+            for base in sorted(bases):
+                self._admit(base)
             return self._build(_dockerfile(context), tag, log, cancelled, timeout_s)
 
     def _build(
@@ -178,7 +183,19 @@ class FakeEngine:
                 self._run_step(line, self.programs.get(("/bin/sh", "-c", rest), Program()), log, cancelled, timeout_s)
             elif instruction == "CMD":
                 command = ("/bin/sh", "-c", rest)
-        return self.add_image(tag, command)
+        image = self.add_image(tag, command)
+        if triggers := [line for line in lines if line.startswith("ONBUILD ")]:
+            self._triggers[image] = triggers[0]
+        return image
+
+    def _admit(self, base: BaseImage) -> None:
+        image = self._find_image(base.reference)
+        if image is None:
+            raise BuildFailed(f"The base image {base.reference} is not on this machine and could not be fetched.")
+        if trigger := self._triggers.get(image):
+            raise BuildFailed(f"The base image {base.reference} brings instructions of its own: {trigger}.")
+        if base.platform not in {"", "linux/amd64"}:
+            raise BuildFailed(f"FROM asks for {base.reference} for {base.platform}, and this node has linux/amd64.")
 
     def import_image(self, root: BinaryIO, *, reference: str, changes: tuple[str, ...] = ()) -> ImageId:
         with self._scripted("import_image"):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, BinaryIO, Protocol
 
 from dopq.container_handler.build_log import BuildLog, no_base_image
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, EngineUnavailable
 from dopq.job import ImageId
 
@@ -43,6 +44,10 @@ class BuildCalls(Protocol):
 
     def cancel_build(self, build_id: str) -> None:
         """Tell the builder to give a build up; one that is unknown or has ended is fine."""
+        ...
+
+    def image(self, reference: str) -> Mapping[str, Any] | None:
+        """All that the engine knows of a local image; None where there is none of that name."""
         ...
 
     def pull(self, reference: str, timeout_s: float) -> MessageStream:
@@ -80,16 +85,19 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class ImageBuild:
-    """One image to be built from `context`, a seekable tar stream."""
+    """One image to be built from `context`, a seekable tar stream, which takes from `bases`."""
 
     calls: BuildCalls
     context: BinaryIO
     params: Mapping[str, str]
     log: Callable[[bytes], object]
     limit: Limit
+    bases: Collection[BaseImage] = ()
 
     def run(self) -> ImageId:
         """Build; base images that BuildKit cannot fetch by itself are pulled, and the build is repeated."""
+        for base in sorted(self.bases):
+            self._admit(base)
         begin = self.context.tell()
         story, pulled = self._attempt(), set[str]()
         while missing := set(story.unpulled) - pulled:
@@ -101,6 +109,17 @@ class ImageBuild:
         if story.image is None or story.error:  # the classic builder names an image after each stage
             raise story.failure()
         return story.image
+
+    def _admit(self, base: BaseImage) -> None:
+        """Have a base image here and see that it brings no instructions of its own, which no gate has read."""
+        image = self.calls.image(base.reference)
+        if image is None:
+            self._pull(base.reference)
+            image = self.calls.image(base.reference)
+        if image is None:
+            raise BuildFailed(*no_base_image(base.reference, "it was gone again"))
+        if refused := base_refusal(base, image):
+            raise BuildFailed(*refused)
 
     def _attempt(self) -> BuildLog:
         build_id = uuid.uuid4().hex
@@ -160,6 +179,20 @@ def _broken_off_at(limit: Limit, *actions: Callable[[], None]) -> Iterator[list[
         over.set()
         watcher.join()
     limit.check()
+
+
+def base_refusal(base: BaseImage, image: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why a base image may not be built on, as sentence and hint; `image` is what `GET /images/{name}/json` says."""
+    if triggers := (image.get("Config") or {}).get("OnBuild"):
+        what = f"The base image {base.reference} brings instructions of its own into every build on it"
+        return f"{what}: ONBUILD {triggers[0]}.", "Build on an image without ONBUILD."
+    platform = f"{image['Os']}/{image['Architecture']}"
+    if base.platform and base.platform != platform and not base.platform.startswith(f"{platform}/"):
+        return (
+            f"FROM asks for {base.reference} for {base.platform}, and this node has it for {platform}.",
+            "Leave --platform out.",
+        )
+    return None
 
 
 def build_params(

@@ -7,7 +7,7 @@ nor exceptions. Docker's event stream is not used: it replays a few hundred entr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
 )
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import EngineRefused, EngineUnavailable
 from dopq.job import ImageId, ResourceUse
 
@@ -135,13 +136,14 @@ class DockerEngine:
         cancelled: threading.Event,
         timeout_s: float,
         memory_bytes: int | None = None,
+        bases: Collection[BaseImage] = (),
     ) -> ImageId:
         """See ContainerEngine."""
         limit = Limit(cancelled, timeout_s)
         with self._translated("build an image"):
             buildkit = memory_bytes is None and _has_buildkit(self._client.version())
         params = build_params(tag, labels, buildkit=buildkit, memory_bytes=memory_bytes)
-        return ImageBuild(self._connection, context, params, log, limit).run()
+        return ImageBuild(self._connection, context, params, log, limit, bases).run()
 
     def import_image(self, root: BinaryIO, *, reference: str, changes: tuple[str, ...] = ()) -> ImageId:
         """See ContainerEngine."""

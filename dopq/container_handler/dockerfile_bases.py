@@ -10,7 +10,7 @@ from dopq.container_handler.refusal import shown
 Finding = tuple[str, str]
 """What is wrong with an instruction, and what to write instead."""
 
-_NOTHING = "scratch"
+NOTHING = "scratch"
 _OWN_IMAGES = "dopq/"
 
 
@@ -21,7 +21,7 @@ def base_finding(reference: str, asker: str, allowed: Sequence[str]) -> Finding 
         asker: what wants it, for example `FROM`.
         allowed: patterns, see `ImageName.matches`.
     """
-    if reference == _NOTHING:
+    if reference == NOTHING:
         return None
     said = f"{asker} {shown(reference)}"
     name = parse_image_name(reference)

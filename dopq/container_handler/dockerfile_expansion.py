@@ -13,7 +13,7 @@ _VARIABLE = re.compile(
     r"\$(?:(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<operator>:?[-+]|(?=\})))"
 )
 # BuildKit sets these before FROM, the classic builder does not.
-_PLATFORM = re.compile(r"(BUILD|TARGET)(PLATFORM|OS|OSVERSION|ARCH|VARIANT|STAGE)")
+_BUILDERS_OWN = re.compile(r"(BUILD|TARGET)(PLATFORM|OS|OSVERSION|ARCH|VARIANT|STAGE)")
 
 
 class Unclear(Exception):
@@ -22,6 +22,11 @@ class Unclear(Exception):
 
 Value = str | Unclear | None
 """Of a variable: None when it is unset, `Unclear` when builders differ."""
+
+
+def is_builders_own(name: str) -> bool:
+    """Whether a builder may set a variable by itself, to the platform that it builds on or for."""
+    return _BUILDERS_OWN.fullmatch(name) is not None
 
 
 def expand(word: str, values: Mapping[str, Value]) -> str:
@@ -69,7 +74,7 @@ def _variable(word: str, found: re.Match[str], values: Mapping[str, Value]) -> t
 
 def _value(name: str, operator: str, other: str, values: Mapping[str, Value]) -> str:
     value = values.get(name)
-    if _PLATFORM.fullmatch(name):
+    if is_builders_own(name):
         raise Unclear(f"{name} has a value with one builder and none with another")
     if isinstance(value, Unclear):
         raise value

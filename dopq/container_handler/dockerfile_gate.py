@@ -7,13 +7,14 @@ itself would do for it, with rights, networks and images that are not the user's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dopq.container_handler.dockerfile import INSTRUCTIONS, Dockerfile, Instruction, read_dockerfile, where
-from dopq.container_handler.dockerfile_bases import Finding, base_finding
-from dopq.container_handler.dockerfile_expansion import Unclear, Value, expand
+from dopq.container_handler.dockerfile_bases import NOTHING, Finding, base_finding
+from dopq.container_handler.dockerfile_expansion import Unclear, Value, expand, is_builders_own
 from dopq.container_handler.dockerfile_json import json_words
+from dopq.container_handler.image_name import BaseImage
 from dopq.container_handler.refusal import shown
 from dopq.job import Problem
 
@@ -31,6 +32,7 @@ _MOUNT_KEYS = {
     *("size", "id", "sharing", "mode", "uid", "gid"),
 }
 _MOUNT_TYPES = {"bind", "cache", "tmpfs"}
+_OWN_PLATFORM = {"", "$BUILDPLATFORM", "${BUILDPLATFORM}", "$TARGETPLATFORM", "${TARGETPLATFORM}"}
 _INDEX = re.compile(r"[0-9]{1,9}")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _ARG = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=(\"[^\"\\`]*\"|'[^'\\`]*'|[^\s\"'\\`]*))?(?:[ \t]+|\Z)")
@@ -57,6 +59,14 @@ def dockerfile_problems(content: bytes, rules: DockerfileRules) -> list[Problem]
     )
 
 
+def base_images(content: bytes) -> frozenset[BaseImage]:
+    """The images, other than its own stages, that a Dockerfile takes from; only for one that has no problems."""
+    gate = _Gate(DockerfileRules())
+    for _ in gate.check(read_dockerfile(content)):
+        pass
+    return frozenset(gate.images)
+
+
 def _older_reading(content: bytes, dockerfile: Dockerfile) -> Iterator[Problem]:
     """A builder without heredocs has to stop at one, as at an unknown instruction, before it does anything at all."""
     first = next((instruction for instruction in dockerfile.instructions if instruction.heredocs), None)
@@ -78,6 +88,7 @@ class _Gate:
     stages: int = 0
     names: set[str] = field(default_factory=set)  # of the stages before this one
     current: str = ""
+    images: set[BaseImage] = field(default_factory=set)
 
     def check(self, dockerfile: Dockerfile) -> Iterator[Problem]:
         """What is wrong with each instruction."""
@@ -115,6 +126,8 @@ class _Gate:
         at, known = 0, dict(self.arguments)
         while at < len(it.arguments) and (found := _ARG.match(it.arguments, at)):
             name, default, at = found[1], found[2], found.end()
+            if default is not None and is_builders_own(name):
+                yield f"{name} is the builder's own to set", "Give the variable another name."
             known[name] = Unclear(f"{name} is set from itself, or from its own line")
             self.arguments[name] = self._default(name, default, known)
         if at < len(it.arguments) or not it.arguments:
@@ -145,7 +158,18 @@ class _Gate:
             yield f"which image FROM means cannot be told: {unclear}", "Write the name out, or give ARG a default."
         else:
             if base.lower() not in self.names:
-                yield from self._image(base, "FROM")
+                yield from self._image(base, "FROM", (yield from self._platform(it)))
+
+    def _platform(self, it: Instruction) -> Generator[Finding, None, str]:
+        """The platform that FROM asks for; empty for the builder's own."""
+        platform = next((flag.value or "" for flag in it.flags if flag.name == "platform"), "")
+        if platform in _OWN_PLATFORM:
+            return ""
+        try:
+            return expand(platform, self.arguments)
+        except Unclear as unclear:
+            yield f"which platform FROM means cannot be told: {unclear}", "Write $TARGETPLATFORM, or leave it out."
+            return ""
 
     def _copy(self, it: Instruction) -> Iterator[Finding]:
         if it.arguments.startswith("[") and json_words(it.arguments) is None:
@@ -187,7 +211,9 @@ class _Gate:
         elif name.lower() not in self.names:
             yield from self._image(name, asker)
 
-    def _image(self, reference: str, asker: str) -> Iterator[Finding]:
+    def _image(self, reference: str, asker: str, platform: str = "") -> Iterator[Finding]:
+        if reference != NOTHING:
+            self.images.add(BaseImage(reference, platform))
         if finding := base_finding(reference, asker, self.rules.allowed_bases):
             yield finding
 

@@ -7,13 +7,14 @@ contract suite (tests/integration/test_engine_contract.py) runs on both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO, NewType, Protocol
 
+from dopq.container_handler.image_name import BaseImage
 from dopq.job import GpuId, ImageId, Mount, ResourceUse
 
 ContainerName = NewType("ContainerName", str)  # deterministic, so that a repeated call finds what the first one made
@@ -142,16 +143,19 @@ class ContainerEngine(Protocol):
         cancelled: Event,
         timeout_s: float,
         memory_bytes: int | None = None,
+        bases: Collection[BaseImage] = (),
     ) -> ImageId:
         """Build an image from a seekable tar stream that holds a `Dockerfile` at its top, and tag it.
 
         With BuildKit where the engine has it, else with the classic builder. A limit of `memory_bytes` on memory and
         swap of every step calls for the classic builder: BuildKit takes none (docs/adr/0021-memory-of-builds.md).
         Every piece of the builder's output goes to `log` as it comes. When `cancelled` is set the build is broken off
-        within about a second.
+        within about a second. `bases` are the images that the Dockerfile takes from: they are fetched where they are
+        missing, and looked at before anything is built.
 
         Raises:
-            BuildFailed: the Dockerfile could not be built, was cancelled, or took longer than `timeout_s` seconds.
+            BuildFailed: the Dockerfile could not be built, was cancelled, or took longer than `timeout_s` seconds; or
+                one of `bases` has ONBUILD instructions, or is for another platform than FROM asks for.
         """
         ...
 

@@ -47,6 +47,14 @@ class ImageName:
         return any(fnmatchcase(spelling, pattern) for pattern in patterns for spelling in spellings)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class BaseImage:
+    """An image that a build takes from; `platform` is what `--platform` asks for, empty for the engine's own."""
+
+    reference: str
+    platform: str = ""
+
+
 def may_be_an_id(reference: str) -> bool:
     """Whether an engine could take it for the id of an image, or for its beginning, of any length."""
     return _ID.fullmatch(reference) is not None

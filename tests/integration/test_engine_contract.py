@@ -28,6 +28,7 @@ from dopq.container_handler.engine import (
     Created,
     Exited,
 )
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, EngineRefused
 from dopq.job import ImageId
 from tests import saved_images
@@ -100,6 +101,7 @@ class Bench:
         cancelled: threading.Event | None = None,
         timeout_s: float = LONG_S,
         memory_bytes: int | None = None,
+        bases: tuple[BaseImage, ...] = (),
     ) -> tuple[str, ImageId]:
         tag = self.tag()
         context, labels = dockerfile(*lines), {"dopq.test": self.prefix}
@@ -112,6 +114,7 @@ class Bench:
             cancelled=cancelled,
             timeout_s=timeout_s,
             memory_bytes=memory_bytes,
+            bases=bases,
         )
         return tag, image
 
@@ -287,6 +290,24 @@ def test_a_build_whose_later_stage_fails_has_failed(builder: Bench) -> None:
     builder.command("exit 7", Program(exit_code=7))
     with pytest.raises(BuildFailed, match="exit code 7"):
         builder.build(f"FROM {builder.base}", f"FROM {builder.base}", "RUN exit 7")
+
+
+def test_a_base_image_that_brings_instructions_of_its_own_is_refused(builder: Bench) -> None:
+    base, _ = builder.build(f"FROM {builder.base}", "ONBUILD ADD http://127.0.0.1:1/ /x")
+    with pytest.raises(BuildFailed, match=r"brings instructions of its own.*http://127"):
+        builder.build(f"FROM {base}", bases=(BaseImage(base),))
+
+
+def test_a_base_image_is_had_for_one_platform(builder: Bench) -> None:
+    builder.build(f"FROM {builder.base}", bases=(BaseImage(builder.base, "linux/amd64"),))
+    with pytest.raises(BuildFailed, match="for linux/s390x, and this node has"):
+        builder.build(f"FROM {builder.base}", bases=(BaseImage(builder.base, "linux/s390x"),))
+
+
+def test_a_base_image_that_is_nowhere_is_named_before_anything_is_built(builder: Bench) -> None:
+    nowhere = BaseImage("127.0.0.1:1/nobody/has/this:1")
+    with pytest.raises(BuildFailed, match=r"base image 127\.0\.0\.1:1/nobody/has/this:1 is not on this machine"):
+        builder.build(f"FROM {builder.base}", bases=(nowhere,))
 
 
 def test_a_base_image_that_cannot_be_had_is_named(builder: Bench) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dopq.container_handler.dockerfile_gate import DockerfileRules, dockerfile_problems
-from dopq.container_handler.image_name import parse_image_name
+from dopq.container_handler.dockerfile_gate import DockerfileRules, base_images, dockerfile_problems
+from dopq.container_handler.image_name import BaseImage, parse_image_name
 
 RULES = DockerfileRules()
 
@@ -91,6 +91,8 @@ def test_ordinary_dockerfiles_pass(text: str) -> None:
         ("FROM bo\\\\x", "cannot be told"),
         ("FROM x\nCOPY --from=$X / /", "takes no variables"),
         ("FROM x\nRUN --mount=from=$X,target=/x true", "takes no variables"),
+        ("FROM --platform=linux/$ARCH x", "which platform FROM means cannot be told"),
+        ("ARG BUILDPLATFORM=linux/arm64\nFROM --platform=$BUILDPLATFORM x", "BUILDPLATFORM is the builder's own"),
         # stages
         ("FROM x\nCOPY --from=0 /a /b", "there is no stage 0 before this one"),
         ("FROM x\nFROM y\nCOPY --from=1 /a /b", "there is no stage 1"),
@@ -203,3 +205,13 @@ def test_names_of_images_are_completed_as_docker_does(reference: str, full: str)
 )
 def test_what_is_no_name_of_an_image_is_none(reference: str) -> None:
     assert parse_image_name(reference) is None
+
+
+def test_the_images_of_others_that_a_dockerfile_takes_from_are_named() -> None:
+    text = (
+        "ARG P=linux/arm64\nARG V=3\nFROM --platform=$BUILDPLATFORM python:$V AS a\nFROM scratch\nFROM a\n"
+        "COPY --from=a --link /x /y\nCOPY --from=perl:5 /x /y\nRUN --mount=from=rust,target=/x true\n"
+        "FROM --platform=$P ruby\nCOPY --from=0 /x /y\nRUN <<EOF\nFROM nothing\nEOF"
+    )
+    names = {BaseImage("python:3"), BaseImage("perl:5"), BaseImage("rust"), BaseImage("ruby", "linux/arm64")}
+    assert base_images(text.encode()) == names

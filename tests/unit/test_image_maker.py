@@ -82,13 +82,6 @@ def test_a_base_image_that_moved_is_built_on_again(bench: Bench) -> None:
     assert bench.make()[1]
 
 
-def test_an_image_without_a_fingerprint_is_built_each_time(bench: Bench) -> None:
-    bench.engine.add_image("$B")
-    made, _ = bench.make("ARG B=base:1\nFROM $B\n")
-    assert made.fingerprint == ""
-    assert bench.make("ARG B=base:1\nFROM $B\n")[1]
-
-
 def test_too_large_an_image_is_removed_and_both_numbers_are_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = bench.make()
     bench.engine.remove_image(first.image)
