@@ -24,7 +24,7 @@ from dopq.container_handler.gate import Gate
 from dopq.container_handler.refusal import problems_of
 from dopq.container_handler.rules import Rules
 from dopq.disk import DiskProbe, Floor, shortage
-from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineRefused, EngineUnavailable
+from dopq.errors import BadConfig, BuildFailed, BundleRejected, DopqError, EngineRefused
 from dopq.handover import (
     Abandon,
     Accepted,
@@ -90,10 +90,11 @@ class Provider:
         self._gate = Gate()
         self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
         self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._is_whole, self._no_room, clock, disk)
-        self._lock = threading.RLock()  # over the next four: builds end in threads of their own
+        self._lock = threading.RLock()  # over the next five: builds end in threads of their own
         self._pool = BuildPool(settings.concurrency)
         self._ordered: set[JobId] = set()
         self._held: set[JobId] = set()
+        self._put_back: set[JobId] = set()
         self._cancelled: dict[JobId, threading.Event] = {}  # of each image in the making
         self._threads: list[threading.Thread] = []
         self._engine_root: Path | None = None
@@ -173,7 +174,7 @@ class Provider:
         """Why no image is made for now."""
         settings = self._settings
         if self._engine_root is None:
-            with contextlib.suppress(EngineUnavailable):  # whoever builds waits for it
+            with contextlib.suppress(DopqError):  # whoever builds waits for it, or tells why not
                 self._engine_root = self._engine.capacity().root
         folders = [settings.jobs, *([self._engine_root] if self._engine_root else [])]
         share = self.watch.disk
@@ -197,18 +198,13 @@ class Provider:
     # --- one image ----------------------------------------------------------------------------------------------------
 
     def _make_image(self, order: Accepted) -> None:
-        """Turn one bundle into one answer, whatever happens; or put it back where the disk has become full."""
+        """Turn one bundle into one answer, whatever happens; or put it back where a disk has become full."""
         cancelled = self._cancelled[order.job]
+        answer: Built | Rejected | None
         try:
-            answer = self._answer(order, cancelled)
-        except Exception as error:
-            if self._no_space():
-                log.warning("build_put_back", job=order.job, cause=str(error))
-                answer = None
-            else:
-                log.exception("bundle_defect", job=order.job, bundle=order.bundle)
-                sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
-                answer = Rejected(order.job, StateName.BUILD_FAILED, Reason("internal", sentence))
+            answer = self._image_or_reason(order, cancelled)
+        except Exception as error:  # noqa: BLE001 - one bundle's trouble is that bundle's reason and nobody else's
+            answer = self._answer_to(error, order)
         if answer and not self._stopped.is_set():
             self._say(answer)
         with self._lock:
@@ -218,14 +214,20 @@ class Provider:
                 self._pool.add(order)
         self._begin_builds()
 
-    def _answer(self, order: Accepted, cancelled: threading.Event) -> Built | Rejected:
-        answer = self._image_or_reason(order, cancelled)
-        if isinstance(answer, Built):
-            try:
-                self._say(self._maker.admit(order, answer.image, cancelled))
-            except BuildFailed as failed:
-                return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
-        return answer
+    def _answer_to(self, error: Exception, order: Accepted) -> Rejected | None:
+        """What becomes of a bundle that went wrong; None puts it back.
+
+        Once: a build that alone fills the disk, and frees it by failing, would be begun again for ever.
+        """
+        if order.job not in self._put_back and self._no_space():
+            self._put_back.add(order.job)
+            log.warning("build_put_back", job=order.job, cause=str(error))
+            return None
+        if isinstance(error, EngineRefused):
+            return Rejected(order.job, StateName.BUILD_FAILED, Reason(error.code, str(error)))
+        log.exception("bundle_defect", job=order.job, bundle=order.bundle)  # called while it is handled
+        sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
+        return Rejected(order.job, StateName.BUILD_FAILED, Reason("internal", sentence))
 
     def _image_or_reason(self, order: Accepted, cancelled: threading.Event) -> Built | Rejected:
         settings = self._settings
@@ -245,10 +247,11 @@ class Provider:
             with BuildLogFile(Path(order.build_log), workdir / BUILD_LOG) as build_log:
                 image = make(order, prepared.context, build_log.write, cancelled)
             prepared.context.unlink()
+            self._say(self._maker.admit(order, image, cancelled))
         except BundleRejected as refused:
             problems = tuple(problems_of(refused))
             return Rejected(order.job, StateName.INVALID, Reason(refused.code, "The bundle was refused."), problems)
-        except (BuildFailed, BadConfig, EngineRefused) as failed:
+        except (BuildFailed, BadConfig) as failed:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
 

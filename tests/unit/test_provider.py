@@ -186,6 +186,23 @@ def test_a_build_that_fills_the_disk_is_held_and_built_again_when_there_is_space
     bench.wait_for(Built, 1)
 
 
+def test_a_build_that_fills_the_disk_each_time_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def fills_the_disk(*_: object, **__: object) -> None:
+        tries.append(1)
+        bench.free = 0
+        raise EngineRefused("The build stopped because the engine's disk is full.")
+
+    monkeypatch.setattr(bench.engine, "build", fills_the_disk)
+    bench.order(1)
+    bench.wait_for(OnHold, 1)
+    bench.free = 100
+    bench.provider.beat()
+    assert "disk is full" in bench.wait_for(Rejected, 1).reason.sentence
+    assert len(tries) == 2
+
+
 def test_what_the_engine_refuses_is_that_jobs_reason(bench: Bench) -> None:
     bench.engine.fail_next("build", EngineRefused("The disk quota is used up.", "Make room."))
     bench.order(1)

@@ -167,10 +167,10 @@ def test_a_job_that_has_no_space_is_held(bench: Bench) -> None:
 
 
 def test_both_sides_may_have_more_to_say_than_a_pipe_holds(bench: Bench) -> None:
-    for _ in range(3000):
+    for _ in range(500):
         bench.home.building()
     bench.start(talker)
-    wait_until(lambda: bench.told(Accepted) == 3000, 60.0)
+    wait_until(lambda: bench.told(Accepted) == 500, 60.0)
 
 
 def test_a_share_that_refuses_does_not_end_the_provider(bench: Bench) -> None:
