@@ -24,6 +24,7 @@ INSTRUCTIONS = frozenset(
 _WITH_HEREDOC = frozenset({"ADD", "COPY", "RUN"})
 
 _BOM = b"\xef\xbb\xbf"
+_MOST_LINES = 20_000
 _LONGEST_LINE = 65_535  # bytes with the line end: bufio.MaxScanTokenSize, at which the builder gives up
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\Z)")
 # What Go's unicode.IsSpace takes for a space, some of its uses byte by byte, and its regular expressions do not.
@@ -72,6 +73,9 @@ def read_dockerfile(content: bytes, *, heredocs: bool = True) -> Dockerfile:
         heredocs: read as builders do that know heredocs (BuildKit from Docker 23.0 on); else as older ones.
     """
     raw = content.removeprefix(_BOM).split(b"\n")
+    if len(raw) > _MOST_LINES:
+        what = f"it has {len(raw)} lines, {_MOST_LINES} are allowed"
+        return Dockerfile((), (Problem("Dockerfile", what, "Put long scripts into files and COPY them."),))
     if problems := [problem for number, line in enumerate(raw, 1) if (problem := _unreadable(number, line))]:
         return Dockerfile((), tuple(problems))
     lines = [line.decode().removesuffix("\r") for line in raw]

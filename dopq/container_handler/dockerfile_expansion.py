@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+_DEEPEST = 10
+_LONGEST = 4096  # characters; the name of an image has a few hundred at most
 _PLAIN = re.compile(r"[^$'\"\\`{}]+")
 _VARIABLE = re.compile(
     r"\$(?:(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<operator>:?[-+]|(?=\})))"
@@ -42,31 +44,35 @@ def expand(word: str, values: Mapping[str, Value]) -> str:
         quote, word = word[0], word[1:-1]
         if quote == "'" and "$" in word:
             raise Unclear("it has a dollar sign in single quotes")
-    value, end = _expanded(word, 0, values)
+    value, end = _expanded(word, 0, values, depth=0)
     if end < len(word):
         raise Unclear(f"it has {word[end]!r} where this node does not follow it")
     return value
 
 
-def _expanded(word: str, at: int, values: Mapping[str, Value]) -> tuple[str, int]:
+def _expanded(word: str, at: int, values: Mapping[str, Value], *, depth: int) -> tuple[str, int]:
     """The value from `at` to the first character that belongs to nothing, and where that is."""
+    if depth > _DEEPEST:
+        raise Unclear(f"more than {_DEEPEST} expansions stand in each other")
     value = ""
     while at < len(word):
         if plain := _PLAIN.match(word, at):
             value, at = value + plain[0], plain.end()
         elif variable := _VARIABLE.match(word, at):
-            part, at = _variable(word, variable, values)
+            part, at = _variable(word, variable, values, depth=depth)
             value += part
         else:
             break
+        if len(value) > _LONGEST:  # the value of one variable may double that of another, line by line
+            raise Unclear(f"it comes to more than {_LONGEST} characters")
     return value, at
 
 
-def _variable(word: str, found: re.Match[str], values: Mapping[str, Value]) -> tuple[str, int]:
+def _variable(word: str, found: re.Match[str], values: Mapping[str, Value], *, depth: int) -> tuple[str, int]:
     name, operator, end = found["bare"] or found["name"], found["operator"] or "", found.end()
     if found["bare"]:
         return _value(name, operator, "", values), end
-    other, end = _expanded(word, end, values) if operator else ("", end)
+    other, end = _expanded(word, end, values, depth=depth + 1) if operator else ("", end)
     if word[end : end + 1] != "}":
         raise Unclear(f"${{{name} is not closed, or holds what this node does not follow")
     return _value(name, operator, other, values), end + 1

@@ -13,20 +13,13 @@ from dataclasses import dataclass, field
 from dopq.container_handler.dockerfile import INSTRUCTIONS, Dockerfile, Instruction, read_dockerfile, where
 from dopq.container_handler.dockerfile_bases import NOTHING, Finding, base_finding
 from dopq.container_handler.dockerfile_expansion import Unclear, Value, expand, is_builders_own
+from dopq.container_handler.dockerfile_findings import add_findings, flags_findings, volume_findings
 from dopq.container_handler.dockerfile_json import json_words
 from dopq.container_handler.image_name import BaseImage
 from dopq.container_handler.refusal import shown
 from dopq.job import Problem
 
-_FLAGS = {
-    "FROM": {"platform"},
-    "COPY": {"from", "chown", "chmod", "link", "parents", "exclude"},
-    "ADD": {"chown", "chmod", "link", "unpack", "exclude"},
-    "RUN": {"mount", "network", "security"},
-    "HEALTHCHECK": {"interval", "timeout", "start-period", "start-interval", "retries"},
-}
 _RUN_VALUES = {"network": ("default", "none"), "security": ("sandbox",)}
-_SWITCHES = {"link", "parents", "unpack"}  # their value may be left out
 _MOUNT_KEYS = {
     *("type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw", "required"),
     *("size", "id", "sharing", "mode", "uid", "gid"),
@@ -36,8 +29,6 @@ _OWN_PLATFORM = {"", "$BUILDPLATFORM", "${BUILDPLATFORM}", "$TARGETPLATFORM", "$
 _INDEX = re.compile(r"[0-9]{1,9}")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _ARG = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:=(\"[^\"\\`]*\"|'[^'\\`]*'|[^\s\"'\\`]*))?(?:[ \t]+|\Z)")
-# What cannot be a URL, a git remote, a variable or an escape in any builder's eyes.
-_LOCAL_SOURCE = re.compile(r"(?!github\.com/|//)[^:@$#<>'\"\\`]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +43,10 @@ class DockerfileRules:
 
 
 def dockerfile_problems(content: bytes, rules: DockerfileRules) -> list[Problem]:
-    """Everything for which a Dockerfile is refused, in the order of its lines; empty when it may be built."""
+    """Everything for which a Dockerfile is refused; empty when it may be built."""
     dockerfile = read_dockerfile(content)
-    return list(
-        dict.fromkeys([*dockerfile.problems, *_older_reading(content, dockerfile), *_Gate(rules).check(dockerfile)])
-    )
+    found = (*dockerfile.problems, *_older_reading(content, dockerfile), *_Gate(rules).check(dockerfile))
+    return list(dict.fromkeys(found))
 
 
 def base_images(content: bytes) -> frozenset[BaseImage]:
@@ -104,7 +94,7 @@ class _Gate:
             return
         if not self.stages and it.word not in {"FROM", "ARG"}:
             yield f"{it.word} comes before the first FROM", "Begin with FROM and a base image."
-        yield from _flags(it)
+        yield from flags_findings(it)
         match it.word:
             case "FROM":
                 yield from self._from(it)
@@ -113,11 +103,11 @@ class _Gate:
             case "COPY":
                 yield from self._copy(it)
             case "ADD":
-                yield from _add(it)
+                yield from add_findings(it)
             case "RUN":
                 yield from self._run(it)
             case "VOLUME":
-                yield from _volume(it)
+                yield from volume_findings(it)
             case "ONBUILD":
                 yield "ONBUILD would run in other people's builds", "Leave it out."
 
@@ -216,32 +206,3 @@ class _Gate:
             self.images.add(BaseImage(reference, platform))
         if finding := base_finding(reference, asker, self.rules.allowed_bases):
             yield finding
-
-
-def _flags(it: Instruction) -> Iterator[Finding]:
-    for flag in it.flags:
-        if flag.name not in _FLAGS.get(it.word, ()):
-            yield f"{it.word} has the flag {shown('--' + flag.name)}, which is not allowed", "Leave it out."
-        elif not flag.value and flag.name not in _SWITCHES:
-            yield f"the flag --{flag.name} has no value", f"Write --{flag.name}=VALUE, or leave it out."
-
-
-def _volume(it: Instruction) -> Iterator[Finding]:
-    """Volumes go with the container; one in place of the outputs' own folder the engine leaves out by itself."""
-    for path in json_words(it.arguments) or re.split(r"[ \t]+", it.arguments):
-        if re.match(r"/+(output|outdir)/+[^/]", path):
-            yield f"the volume {shown(path)} would swallow what the job writes there", "Leave it out."
-
-
-def _add(it: Instruction) -> Iterator[Finding]:
-    """ADD fetches URLs and git repositories with the engine's own network; local archives it may unpack."""
-    words = json_words(it.arguments)
-    if words is None and it.arguments.startswith("["):
-        yield "it begins like a JSON list, but is none", "Close the list, with every word in double quotes."
-        return
-    heredocs = {heredoc.name for heredoc in it.heredocs}
-    for source in (words or tuple(re.split(r"[ \t]+", it.arguments)))[:-1]:
-        is_heredoc = words is None and source.startswith("<<") and source.lstrip("<-").strip("'\"") in heredocs
-        if not is_heredoc and not _LOCAL_SOURCE.fullmatch(source):
-            what = f"ADD may fetch {shown(source)} from outside"
-            yield what, "Use RUN with curl or git, or COPY a file of the bundle."

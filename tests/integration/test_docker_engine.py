@@ -228,6 +228,28 @@ def test_a_build_with_a_memory_limit_is_held_to_it(bench: Bench, client: docker.
 
 
 @engine_needed
+def test_what_build_steps_cache_is_for_later_builds_of_the_same_user_alone(bench: Bench) -> None:
+    def finds(tag: str) -> str:
+        said = list[bytes]()
+        bench.tags.append(tag)
+        step = f"RUN --mount=type=cache,target=/cache echo {tag}; cat /cache/left; echo left by {tag} > /cache/left"
+        bench.engine.build(
+            dockerfile(f"FROM {bench.base}", step),
+            tag=tag,
+            labels={},
+            log=said.append,
+            cancelled=threading.Event(),
+            timeout_s=LONG_S,
+        )
+        return b"".join(said).decode()
+
+    alice, bob = f"{bench.prefix}/alice", f"{bench.prefix}/bob"
+    assert f"left by {alice}/1\n" not in finds(f"{alice}/1").replace("echo left by", "")
+    assert f"\nleft by {alice}/1\n" in finds(f"{alice}/2")
+    assert f"\nleft by {alice}" not in finds(f"{bob}/1")
+
+
+@engine_needed
 def test_a_broken_tar_fails_the_build(builder: Bench) -> None:
     context = io.BytesIO(dockerfile(f"FROM {builder.base}").read()[:500])
     with pytest.raises(BuildFailed):

@@ -241,6 +241,20 @@ def test_a_broken_template_is_the_operators_to_mend(zipped: Path, tmp_path: Path
         take(zip_of(zipped, APP), templates=tmp_path / "templates")
 
 
+def test_a_template_that_makes_what_the_gate_refuses_is_the_operators_to_mend(zipped: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "templates" / "python"
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text("FROM $base\nADD https://example.org/lab.tar /\n")
+    with pytest.raises(BadConfig, match=r"template python makes .* Dockerfile:2: ADD may fetch"):
+        take(zip_of(zipped, APP), templates=tmp_path / "templates")
+
+
+def test_a_dockerfile_that_the_gate_refuses_is_told_together_with_all_else(zipped: Path) -> None:
+    files = {"Dockerfile": "FROM dopq/alice/1\nONBUILD RUN x\n", "job.toml": "gpus = -1"}
+    problems = refused(zip_of(zipped, files))
+    assert [problem.split(": ")[0] for problem in problems] == ["job.toml", "Dockerfile:1", "Dockerfile:2"]
+
+
 def test_a_dockerfile_of_its_own_goes_before_the_template(zipped: Path) -> None:
     assert dockerfile_of(zipped, {**APP, "Dockerfile": "FROM x\n"}) == ["FROM x"]
 

@@ -84,6 +84,18 @@ def test_what_cannot_be_read_for_certain_is_a_problem_with_its_line(text: str | 
     assert any(problem.startswith(words) for problem in problems(text)), problems(text)
 
 
+def test_a_file_of_far_too_many_lines_is_one_problem() -> None:
+    assert problems("x\n" * 20_000) == [
+        "Dockerfile: it has 20001 lines, 20000 are allowed. Put long scripts into files and COPY them."
+    ]
+
+
+@pytest.mark.parametrize("word", ["${A:-" * 5_000 + "}" * 5_000, "$A" * 1_000, "x" * 5_000])
+def test_expansions_have_a_depth_and_a_length(word: str) -> None:
+    with pytest.raises(Unclear, match="more than"):
+        expand(word, {"A": "aaaaaaaa"} if ":-" not in word else {})
+
+
 def test_every_unreadable_line_is_told() -> None:
     assert len(problems(b"FROM \xff\nRUN a\0\nRUN ok\nRUN \xfe")) == 3
 

@@ -150,7 +150,7 @@ def test_heredocs_that_older_builders_would_run_as_instructions_are_refused() ->
         assert any("do not know heredocs" in problem for problem in told(f"FROM x\n{hidden}"))
 
 
-def test_every_problem_is_told_at_once_in_the_order_of_its_lines() -> None:
+def test_every_problem_is_told_at_once() -> None:
     text = "FROM dopq/a/1\nADD http://x /\nRUN --network=host true\nFROM cafe\nONBUILD RUN x"
     lines = [problem.split(":")[1] for problem in told(text)]
     assert lines == ["1", "2", "3", "4", "5"]
@@ -215,3 +215,9 @@ def test_the_images_of_others_that_a_dockerfile_takes_from_are_named() -> None:
     )
     names = {BaseImage("python:3"), BaseImage("perl:5"), BaseImage("rust"), BaseImage("ruby", "linux/arm64")}
     assert base_images(text.encode()) == names
+
+
+def test_variables_that_double_each_other_take_neither_time_nor_memory() -> None:
+    doubling = "".join(f"ARG A{n}=$A{n - 1}$A{n - 1}$A{n - 1}\n" for n in range(1, 200))
+    [problem] = told(f"ARG A0=aaaa\n{doubling}FROM $A199")
+    assert "it comes to more than 4096 characters" in problem
