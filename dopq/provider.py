@@ -225,7 +225,7 @@ class Provider:
             return None
         if isinstance(error, EngineRefused):
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(error.code, str(error)))
-        log.exception("bundle_defect", job=order.job, bundle=order.bundle)  # called while it is handled
+        log.exception("bundle_defect", job=order.job, bundle=order.bundle)  # noqa: LOG004 - our caller handles it
         sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
         return Rejected(order.job, StateName.BUILD_FAILED, Reason("internal", sentence))
 

