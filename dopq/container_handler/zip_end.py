@@ -19,6 +19,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14, its zip64 form
 _LOCATOR = struct.Struct("<4sLQL")  # 4.3.15, stands between the two
 _ALL_BITS = (0xFFFF,) * 4 + (0xFFFFFFFF,) * 2
 _LONGEST_COMMENT = 0xFFFF
+_TABLE_ENTRY = struct.Struct("<28x3H12x")  # 4.3.12: the lengths of name, extra field and comment, which follow
 _FIRST_BYTES = (b"PK\x03\x04", b"PK\x05\x06")  # a local header, or the end record of an empty archive
 _TABLE_BYTES_PER_ENTRY = 1024  # more than an honest entry takes
 
@@ -37,10 +38,10 @@ def has_end(file: BinaryIO) -> bool:
     return b"PK\x05\x06" in file.read()
 
 
-def check_end(file: BinaryIO, limits: Limits) -> int:
-    """The number of entries that a file claims which has the size, the beginning and the end of a zip file.
+def check_end(file: BinaryIO, limits: Limits) -> None:
+    """Check that a file has the size, the beginning and the end of a zip file, and a table of contents as announced.
 
-    Also bounds the table of contents, since `zipfile` holds all of it in memory before anyone can count the entries.
+    Also counts the entries, since `zipfile` makes an object of each before anyone else could.
 
     Raises:
         BundleRejected: it has not.
@@ -60,7 +61,23 @@ def check_end(file: BinaryIO, limits: Limits) -> int:
     if end.table_bytes > limits.entries * _TABLE_BYTES_PER_ENTRY:
         what = f"its table of contents is far larger than {limits.entries} entries need"
         _refuse(what, "Pack many small files into one.")
-    return end.entries[0]
+    claimed = end.entries[0]
+    if claimed > limits.entries:
+        _refuse(f"it has {claimed} entries, {limits.entries} are allowed", "Pack many small files into one.")
+    file.seek(end.table_at)
+    if _count(file.read(end.table_bytes), claimed + 1) != claimed:
+        _refuse(f"its table of contents has not the {claimed} entries that its end claims")
+
+
+def _count(table: bytes, most: int) -> int:
+    """The entries of a table of contents, at most `most`; whether each is sound is for others to say."""
+    at = entries = 0
+    while at < len(table) and entries < most:
+        if len(table) - at < _TABLE_ENTRY.size or not table.startswith(b"PK\x01\x02", at):
+            _refuse("its table of contents is damaged", "Copy or zip the bundle again.")
+        at += _TABLE_ENTRY.size + sum(_TABLE_ENTRY.unpack_from(table, at))
+        entries += 1
+    return entries
 
 
 def _read(tail: bytes, tail_at: int) -> _End:

@@ -359,7 +359,7 @@ def test_a_table_of_contents_elsewhere_is_refused(zipped: Path) -> None:
 
 def test_a_table_of_contents_that_is_none_is_refused(zipped: Path) -> None:
     patched(good_bundle(zipped), b"PK\x01\x02", b"KP\x01\x02")
-    words = "bundle: it is damaged ('Bad magic number for central directory'). Copy or zip the bundle again."
+    words = "bundle: its table of contents is damaged. Copy or zip the bundle again."
     assert refused(zipped) == [words]
 
 
