@@ -68,8 +68,8 @@ class IntakeSettings(Section):
     """Taking bundles from the share."""
 
     settle_s: Positive = 0.2
-    poll_fast_s: Annotated[float, Field(gt=0, le=0.2)] = 0.1
-    poll_slow_s: Annotated[float, Field(gt=0, le=1.0)] = 0.5
+    poll_fast_s: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    poll_slow_s: Annotated[float, Field(gt=0, le=1.0)] = 0.15
     max_bundle_bytes: Count = 20 * 2**30
     max_unpacked_bytes: Count = 50 * 2**30
     max_entries: Count = 100_000
