@@ -22,15 +22,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from dopq.config import RemoteSettings
 from dopq.controller import Access, DopqController
-from dopq.errors import (
-    DopqError,
-    InvariantBroken,
-    NotAllowed,
-    NotLoggedIn,
-    OperatorError,
-    ServiceUnreachable,
-    UserError,
-)
+from dopq.errors import DopqError, InvariantBroken, NotAllowed, NotLoggedIn, OperatorError, UserError
 from dopq.users import Role, User, Users
 from dopq.utils.log import logger
 from dopq.wire import ALIAS, CONTROLLER, ERROR_CLASS, error_to_wire
@@ -56,14 +48,13 @@ class Boundary:
             OperatorError: an address or port cannot be had, or the external nameserver does not answer.
         """
         _configure(settings)
-        self._stopping = threading.Event()
         with ExitStack() as on_failure:
             self._nameserver = _own_nameserver(settings) if settings.nameserver == "embedded" else None
             if self._nameserver:
                 on_failure.callback(self._nameserver.close)
             self._daemon = _own_daemon(settings)
             on_failure.callback(self._daemon.close)
-            self.uri = str(self._daemon.register(_face(controller, users, self._stopping), CONTROLLER))
+            self.uri = str(self._daemon.register(_face(controller, users), CONTROLLER))
             self.nameserver = self._announce(settings)
             on_failure.pop_all()
         self._threads = [
@@ -78,8 +69,7 @@ class Boundary:
             thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Answer nobody any more; calls that are being served are finished, cut, or told that the node stops."""
-        self._stopping.set()
+        """Answer nobody any more; calls that are being served are finished or cut."""
         for daemon in (self._daemon, self._nameserver):
             if daemon:
                 daemon.shutdown()
@@ -156,9 +146,9 @@ def _cannot_listen(what: str, host: str, port: int, key: str, error: OSError) ->
     )
 
 
-def _face(controller: DopqController, users: Users, stopping: threading.Event) -> Any:
+def _face(controller: DopqController, users: Users) -> Any:
     """The object that Pyro5 serves: the controller's marked methods, each behind its guard, and nothing else."""
-    methods = {name: _guarded(method, access, users, stopping) for name, method, access in remote_methods(controller)}
+    methods = {name: _guarded(method, access, users) for name, method, access in remote_methods(controller)}
     return type("DopqController", (), methods)()
 
 
@@ -168,7 +158,7 @@ def remote_methods(controller: DopqController) -> list[tuple[str, Callable[..., 
     return [(name, getattr(controller, name), method.remote_access) for name, method in sorted(marked.items())]
 
 
-def _guarded(method: Callable[..., Any], access: Access, users: Users, stopping: threading.Event) -> Any:
+def _guarded(method: Callable[..., Any], access: Access, users: Users) -> Any:
     checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(method)
 
     def call(_face: object, /, *args: Any, **kwargs: Any) -> Any:
@@ -176,13 +166,11 @@ def _guarded(method: Callable[..., Any], access: Access, users: Users, stopping:
             caller = _caller(users)
             _require(access, caller)
             return checked(caller, *args, **kwargs)
+        except DopqError:
+            raise
         except ValidationError as error:
             raise _bad_call(method, error) from None
         except Exception as error:
-            if stopping.is_set():  # what failed may be a part that has stopped already: the caller asks again later
-                raise ServiceUnreachable("The node is stopping.", "Ask again when it is back.") from error
-            if isinstance(error, DopqError):
-                raise
             reference = secrets.token_hex(4)
             log.exception("call_failed", method=method.__name__, reference=reference)
             raise InvariantBroken(

@@ -86,8 +86,7 @@ def _port(settings: Settings) -> Finding:
     where = f"{remote.nameserver_host}:{remote.nameserver_port}"
     if remote.nameserver == "external":
         return Finding("port", "ok", f"Registers with the nameserver at {where}.")
-    family = socket.AF_INET6 if ":" in remote.nameserver_host else socket.AF_INET
-    with socket.socket(family) as probe:
+    with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((remote.nameserver_host, remote.nameserver_port))

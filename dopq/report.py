@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from datetime import datetime, timedelta
 
-from dopq.job import Ended, Job, finished_at, gpu_seconds, started_at, work_of
+from dopq.job import Ended, Held, Job, finished_at, gpu_seconds, started_at, work_of
 
 _EXIT_CODES = {
     0: "success",
@@ -14,7 +14,6 @@ _EXIT_CODES = {
     125: "the container could not be started",
     126: "the command was found but could not be executed (is its executable bit set?)",
     127: "the command was not found in the image",
-    255: "the program's own code, or the engine was killed or restarted under the job",
 }
 
 
@@ -47,7 +46,8 @@ def status_text(job: Job) -> str:
     if isinstance(state, Ended):
         told = "".join(f"\n  - {problem}" for problem in state.problems)
         return f"Job {job.id} ({job.name}): {state.name}. {state.reason.sentence}{told}\n"
-    return f"Job {job.id} ({job.name}): {state.name}.\n"
+    why = f" {state.reason.sentence}" if isinstance(state, Held) else ""
+    return f"Job {job.id} ({job.name}): {state.name}.{why}\n"
 
 
 def _ending(job: Job) -> list[tuple[str, str]]:

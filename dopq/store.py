@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,6 +44,11 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX events_by_job ON events (job, seq);
     CREATE TABLE accounts (user TEXT PRIMARY KEY, usage REAL NOT NULL, as_of REAL NOT NULL, rate REAL NOT NULL) STRICT;
+    """,
+    """
+    CREATE TABLE images (
+        job INTEGER PRIMARY KEY REFERENCES jobs (id), image TEXT NOT NULL, fingerprint TEXT NOT NULL
+    ) STRICT;
     """,
 )
 
@@ -81,7 +86,6 @@ class Database:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.execute("PRAGMA foreign_keys=ON")
-            self._inode = path.stat().st_ino
             self._migrate()
         except BaseException:
             self._connection.close()
@@ -93,10 +97,9 @@ class Database:
 
         Raises:
             StateUnreadable: the file is damaged.
-            OperatorError: it cannot be written at present, for example because the disk is full, or it was removed.
+            OperatorError: it cannot be written at present, for example because the disk is full.
         """
         with self._lock, self._translated():
-            self._check_in_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -117,18 +120,6 @@ class Database:
             f"The state file {self._path} cannot be used: {why}.",
             "Put back a copy of it from your backup; DoPQ does not guess at lost state.",
         )
-
-    def _check_in_place(self) -> None:
-        """SQLite would go on writing to a file that has lost its name, and the next start would know nothing of it."""
-        try:
-            in_place = self._path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            in_place = False
-        if not in_place:
-            raise OperatorError(
-                f"The state file {self._path} was removed or replaced under the running node.",
-                "Stop the node, put the file back, and start the node again.",
-            )
 
     def close(self) -> None:
         """Close the file. Nothing is lost without it; the write-ahead log is folded in."""
@@ -260,10 +251,13 @@ class Journal:
             for seq, at, old, new, actor, cause in rows
         ]
 
-    def clear(self) -> int:
-        """Take every ended job out of the history; how many it held. Their rows and stories stay."""
+    def clear(self, jobs: Iterable[JobId]) -> None:
+        """Take ended jobs out of the history. Their rows and stories stay."""
         with self._db.transaction() as tx:
-            return tx.execute("UPDATE jobs SET cleared = 1 WHERE finished_at IS NOT NULL AND NOT cleared").rowcount
+            tx.executemany(
+                "UPDATE jobs SET cleared = 1 WHERE id = ? AND finished_at IS NOT NULL",
+                [(job,) for job in jobs],
+            )
 
     def note(self, key: str, value: str | None) -> None:
         """Remember a small fact across restarts; None forgets it."""

@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Self, cast
 
 from dopq.errors import TryAgain
+from dopq.job import StateName
 from dopq.wire import Plain
 from dopq_client import settings
 from dopq_client.link import Link, PyroLink
-from dopq_client.patience import PatientLink
 from dopq_client.results import write_result
 from dopq_client.shapes import FetchedFile, Hello, JobInfo, Myself, UserStatistics, has_ended
 from dopq_client.upload import bundle_of, send
@@ -39,7 +39,7 @@ READ_BYTES = 256 * 1024
 
 
 class WaitTimedOut(TryAgain):
-    """The jobs did not end in the time given. They go on."""
+    """The jobs did not end in the time given. They go on; `details["all_held"]`: once what holds them is over."""
 
     code = "wait_timed_out"
 
@@ -85,6 +85,10 @@ class DopqClient:
         """Your name, role and share weight."""
         return cast("Myself", self._link.call("whoami"))
 
+    def limits(self) -> Plain:
+        """The limits and allow-lists by which the node judges bundles. Works without a token."""
+        return cast("Plain", self._link.call("get_limits"))
+
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
     def submit(self, bundle: str | Path, progress: Progress | None = None) -> JobInfo:
@@ -104,7 +108,7 @@ class DopqClient:
 
     def job(self, reference: Reference) -> JobInfo:
         """One job as it is now. Raises `NotFound`."""
-        return _job(self._link, reference)
+        return cast("JobInfo", self._link.call("get_job", str(reference)))
 
     def history(self, *, mine: bool = False, limit: int = 100) -> list[JobInfo]:
         """Ended jobs, the last to end first: at most `limit` (1 to 10,000)."""
@@ -124,8 +128,6 @@ class DopqClient:
     ) -> list[JobInfo]:
         """Wait until all of the jobs (`any_of`: one of them) have ended, and return all of them as they are then.
 
-        A restart of the node in between is waited for, up to a minute.
-
         Args:
             timeout_s: give up after so many seconds; None waits for as long as it takes.
             on_change: is told of every job at first, and again whenever its state is another one.
@@ -134,9 +136,8 @@ class DopqClient:
             WaitTimedOut: the time ran out. The jobs go on.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        seq = _newest(self._link, 0, 0.0)  # before the first look, so that no change falls between the two
+        seq = self._newest(0, 0.0)  # before the first look, so that no change falls between the two
         jobs = [self.job(reference) for reference in references]
-        link = PatientLink(self._link, deadline)
         told = dict[int, str]()
         while True:
             for job in jobs:
@@ -146,22 +147,38 @@ class DopqClient:
             ended = [has_ended(job) for job in jobs]
             if all(ended) or (any_of and any(ended)):
                 return jobs
-            seq = _next_change(link, seq, deadline, jobs)
-            jobs = [job if has_ended(job) else _job(link, job["id"]) for job in jobs]
+            seq = self._next_change(seq, deadline, jobs)
+            jobs = [job if has_ended(job) else self.job(job["id"]) for job in jobs]
+
+    def _next_change(self, seq: int, deadline: float | None, jobs: list[JobInfo]) -> int:
+        """Block until something has changed on the node."""
+        while True:
+            left = POLL_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                open_jobs = [job for job in jobs if not has_ended(job)]
+                raise WaitTimedOut(
+                    f"The time ran out; these jobs go on: {', '.join(str(job['id']) for job in open_jobs)}.",
+                    "Wait again, or longer.",
+                    all_held=all(job["state"] == StateName.HELD for job in open_jobs),
+                )
+            newest = self._newest(seq, min(left, POLL_S))
+            if newest != seq:  # smaller after a restart of the node: that is news too
+                return newest
+
+    def _newest(self, after_seq: int, wait_s: float) -> int:
+        return int(self._link.call("wait_for_change", after_seq, wait_s))
 
     # --- results ------------------------------------------------------------------------------------------------------
 
     def logs(self, reference: Reference, *, build: bool = False, follow: bool = False) -> Iterator[bytes]:
         """A job's log (`build`: of its build) in pieces, as the job wrote it.
 
-        `follow`: goes on as the log grows, until no byte will ever follow; a restart of the node in between is waited
-        for, up to a minute.
+        `follow`: goes on as the log grows, until no byte will ever follow.
         """
         job = str(self.job(reference)["id"])  # `@` may mean another job by the time of the next piece
-        link: Link = PatientLink(self._link) if follow else self._link
         offset = 0
         while True:
-            answer = link.call("read_log", job, build, offset, READ_BYTES, POLL_S if follow else 0.0)
+            answer = self._link.call("read_log", job, build, offset, READ_BYTES, POLL_S if follow else 0.0)
             data: bytes = answer["data"]
             if data:
                 yield data
@@ -243,23 +260,3 @@ class DopqClient:
     def shutdown_queue(self) -> Plain:
         """Stop the service; containers go on and are found again at its next start. The queue's status before."""
         return cast("Plain", self._link.call("shutdown_queue"))
-
-
-def _job(link: Link, reference: Reference) -> JobInfo:
-    return cast("JobInfo", link.call("get_job", str(reference)))
-
-
-def _newest(link: Link, after_seq: int, wait_s: float) -> int:
-    return int(link.call("wait_for_change", after_seq, wait_s))
-
-
-def _next_change(link: Link, seq: int, deadline: float | None, jobs: list[JobInfo]) -> int:
-    """Block until something has changed on the node."""
-    while True:
-        left = POLL_S if deadline is None else deadline - time.monotonic()
-        if left <= 0:
-            waiting = ", ".join(str(job["id"]) for job in jobs if not has_ended(job))
-            raise WaitTimedOut(f"The time ran out; these jobs go on: {waiting}.", "Wait again, or longer.")
-        newest = _newest(link, seq, min(left, POLL_S))
-        if newest != seq:  # smaller after a restart of the node: that is news too
-            return newest

@@ -62,9 +62,9 @@ class PyroLink:
         try:
             return self._once(method, arguments)
         except ServiceUnreachable as error:
-            self.close()  # the node may come back on another port: the next call looks it up anew
             if not (may_repeat(method) and isinstance(error.__cause__, ConnectionClosedError)):
                 raise
+            self.close()  # the node may have come back on another port: look it up anew
             return self._once(method, arguments)
 
     def _connected(self) -> bool:

@@ -15,7 +15,7 @@ JOB = "JOB"
 
 
 def json_option(verb: Verb) -> Verb:
-    """`--json`: known before the verb runs."""
+    """`--json`: known to the session before the verb runs."""
 
     def remember(context: click.Context, _option: click.Parameter, value: bool) -> None:
         context.ensure_object(Session).as_json = value

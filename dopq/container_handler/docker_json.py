@@ -17,11 +17,11 @@ NO_GPUS = "void"
 https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
 """
 
-_WHOLE_LOG = {"max-size": "1000p", "max-file": "1", "compress": "false", "mode": "blocking"}
-"""Unrotated, nothing dropped: `log` promises every byte from the first one, each time it is asked.
+_REMOVED = ("CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_AUDIT")
+"""Variables of the image that do not reach a container: a name without `=` takes them away (Engine API, `Env`).
 
-All four are said, since what is left out comes from the operator's own `log-opts` in daemon.json; no limit at all
-cannot be said (https://docs.docker.com/engine/logging/drivers/json-file/).
+The two of the dynamic linker are heard by the NVIDIA toolkit's hooks too, which run as root on the host
+(CVE-2025-23266); which GPUs a job sees is the lease's to say.
 """
 
 
@@ -32,9 +32,10 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
         "Labels": dict(request.labels),
         "Cmd": _listed(request.command),
         "Entrypoint": _listed(request.entrypoint),
-        "Env": [f"{key}={value}" for key, value in _environment(request).items()],
+        "Env": [*(f"{key}={value}" for key, value in _environment(request).items()), *_REMOVED],
         "WorkingDir": request.working_dir or "",
-        "StopSignal": request.stop_signal or "",
+        "User": request.user or "",
+        "StopSignal": request.stop_signal or "SIGTERM",
         "Hostname": request.hostname,
         "Healthcheck": {"Test": ["NONE"]},  # a job is judged by its exit code; a check would use its CPU for nothing
         "HostConfig": _host_config(request),
@@ -54,7 +55,8 @@ def _host_config(request: ContainerRequest) -> dict[str, Any]:
         "ShmSize": request.shm_bytes or 0,
         "NanoCpus": round((request.cpus or 0) * 1e9),
         "PidsLimit": request.pids_limit or 0,
-        "LogConfig": {"Type": "json-file", "Config": _WHOLE_LOG},
+        # Unlimited, unrotated: `log` promises every byte from the first one, each time it is asked.
+        "LogConfig": {"Type": "json-file", "Config": {}},
     }
 
 

@@ -50,13 +50,9 @@ def discard(folder: Path) -> None:
     `shutil.rmtree` goes as deep as the tree does, and a job can make one that is deeper than Python's stack. So every
     folder is brought up to one level first.
     """
-    with suppress(OSError):
-        if folder.is_dir():
-            shaft = Path(tempfile.mkdtemp(prefix=".discarded-", dir=folder.parent))
-            try:
-                _discard_through(shaft, folder)
-            finally:
-                shaft.rmdir()  # empty also where somebody else was quicker with the folder
+    if folder.is_dir():
+        with suppress(OSError):
+            _discard_through(Path(tempfile.mkdtemp(prefix=".discarded-", dir=folder.parent)), folder)
 
 
 def _discard_through(shaft: Path, folder: Path) -> None:
@@ -72,6 +68,7 @@ def _discard_through(shaft: Path, folder: Path) -> None:
                 Path(entry.path).unlink()
     for level in levels:
         level.rmdir()
+    shaft.rmdir()
 
 
 def portable_name(name: str) -> str:

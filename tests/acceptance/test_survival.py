@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 
 import psutil
 
@@ -146,58 +145,3 @@ def _command(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-def test_results_wait_for_a_share_that_is_away(node: NodeProcess, alice: DopqClient, bundle: MakeBundle) -> None:
-    running = alice.submit(bundle("runs.zip", "sleep 1; echo 1 > /output/result"))
-    wait_until(lambda: alice.job(running["id"])["state"] == "running", 30.0)
-    away = node.share.rename(node.share.with_name("away"))
-    node.share.mkdir()  # a mount point without its file system
-    sent = alice.submit(bundle("sent.zip", "echo 2 > /output/result"))
-    wait_until(lambda: any("does not take files" in warning for warning in alice.system()["warnings"]), 30.0)
-    wait_until(lambda: alice.job(sent["id"])["state"] not in {"building", "queued"}, 30.0)
-    assert list(node.share.iterdir()) == []
-    node.share.rmdir()
-    away.rename(node.share)
-    for job in alice.wait([running["id"], sent["id"]], timeout_s=60):
-        assert job["state"] == "succeeded", node.log
-        assert (node.outbox("alice", job) / "output" / "result").exists()
-
-
-def test_a_node_does_not_start_on_a_bare_mount_point(node: NodeProcess) -> None:
-    node.stop()
-    node.share.rename(node.share.with_name("away"))
-    node.share.mkdir()
-    refused = node.dopq("serve")
-    assert refused.returncode == 2
-    assert "Mount it" in refused.stderr
-    assert list(node.share.iterdir()) == []
-
-
-def test_cancelling_before_the_build_is_no_defect(node: NodeProcess, alice: DopqClient, bundle: MakeBundle) -> None:
-    file = bundle("regretted.zip", "echo never")
-    for _ in range(6):
-        job = alice.submit(file)
-        assert alice.cancel(job["id"])["state"] == "cancelled"
-    [last] = alice.wait([alice.submit(file)["id"]], timeout_s=60)
-    assert last["state"] == "succeeded"
-    wait_until(lambda: not list((node.state / "jobs").iterdir()), 10.0)
-    assert " ERROR " not in node.log
-
-
-def test_who_waits_and_who_follows_a_log_goes_on_across_a_restart(
-    node: NodeProcess, alice: DopqClient, bundle: MakeBundle
-) -> None:
-    job = alice.submit(bundle("count.zip", COUNTS_SLOWLY))
-    followed, ended = bytearray(), list[str]()
-    follower = threading.Thread(target=lambda: [followed.extend(piece) for piece in alice.logs(job["id"], follow=True)])
-    waiter = threading.Thread(target=lambda: ended.extend(j["state"] for j in alice.wait([job["id"]], timeout_s=60)))
-    for thread in (follower, waiter):
-        thread.start()
-    wait_until(lambda: b"line 3\n" in followed, 30.0)
-    node.stop()
-    node.start()
-    for thread in (follower, waiter):
-        thread.join(60)
-    assert bytes(followed) == ALL_LINES
-    assert ended == ["failed"]

@@ -25,7 +25,6 @@ from tests.platforms import ANNA, BERT, IMAGE, Home, gpu
 HALF_LIFE_S = 3600.0
 CPU_JOB_RATE = 0.05
 GPUS = frozenset(gpu(n) for n in range(3))
-MEMORY = Path("/dev/shm")  # on a disk, thousands of commits would wait for it
 WHY = Reason("because", "Because.")
 
 users = st.sampled_from([ANNA, BERT])
@@ -39,7 +38,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize(target=jobs)
     def a_node_begins(self) -> Any:
-        self.folder = Path(tempfile.mkdtemp(prefix="dopq-machine-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="dopq-machine-"))
         self.home = Home(self.folder, QueueSettings(half_life_s=HALF_LIFE_S, cpu_job_rate=CPU_JOB_RATE))
         self.finals: dict[JobId, Job] = {}
         self.submitted = 0

@@ -214,13 +214,13 @@ def test_names_that_differ_only_in_how_they_go_on_are_both_kept(home: Home, publ
 
 
 def test_a_share_that_was_away_is_told_everything_in_the_end(home: Home, publisher: Publisher) -> None:
-    away = home.paths.outbox.rename(home.paths.outbox.with_name("away"))
+    home.paths.outbox.rmdir()
+    home.paths.outbox.write_text("a file where the share was mounted")
     jobs = [home.queued(), home.ended(), refuse(home)]
     wait_until(lambda: publisher.trouble, 5.0)
     assert "share" in str(publisher.trouble)
     assert (home.paths.spool / jobs[2].key).exists(), "the only copy stays until the share has it"
-    assert not home.paths.outbox.exists(), "nothing is made below a bare mount point"
-    away.rename(home.paths.outbox)
+    home.paths.outbox.unlink()
     wait_until(lambda: all_told(home), 5.0)
     assert publisher.trouble is None
     assert all(told(home, job) for job in jobs)
@@ -228,15 +228,15 @@ def test_a_share_that_was_away_is_told_everything_in_the_end(home: Home, publish
 
 
 def test_stopping_does_not_wait_for_a_share_that_is_away_and_the_next_life_tells(home: Home) -> None:
-    away = home.paths.outbox.rename(home.paths.outbox.with_name("away"))
+    home.paths.outbox.rmdir()
+    home.paths.outbox.write_text("a file where the share was mounted")
     publisher = Publisher(home.platform, home.outbox, home.paths)
     publisher.start()
     job = home.queued()
     wait_until(lambda: publisher.trouble, 5.0)
     publisher.stop(5.0)
     assert not publisher._thread.is_alive()
-    assert not home.paths.outbox.exists(), "nothing is made below a bare mount point"
-    away.rename(home.paths.outbox)
+    home.paths.outbox.unlink()
     home.restart()
     again = Publisher(home.platform, home.outbox, home.paths)
     again.start()

@@ -139,8 +139,7 @@ def test_the_status_in_a_sentence() -> None:
         (137, "SIGKILL"),
         (139, "SIGSEGV"),
         (143, "SIGTERM"),
-        (254, "the program's own code"),
-        (255, "the program's own code, or the engine was killed or restarted under the job"),
+        (255, "the program's own code"),
         (-1, "the program's own code"),
     ],
 )
