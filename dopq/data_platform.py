@@ -22,6 +22,7 @@ from dopq.job import (
     Building,
     Ended,
     GpuId,
+    Held,
     ImageId,
     Job,
     JobId,
@@ -140,6 +141,22 @@ class DataPlatform:
             ended = Ended(outcome, self._clock.now(), reason, problems=problems)
             return self._move(self._live(job_id), ended, Actor.PROVIDER, reason.sentence)
 
+    def hold(self, job_id: JobId, reason: Reason) -> Job:
+        """Keep a job that is to be built back. One that is held already stays as it is."""
+        with self._lock:
+            job = self._live(job_id)
+            if isinstance(job.state, Held):
+                return job
+            return self._move(job, Held(reason, self._clock.now()), Actor.PROVIDER, reason.sentence)
+
+    def resume(self, job_id: JobId) -> Job:
+        """What a job was held for is over. One that is not held stays as it is."""
+        with self._lock:
+            job = self._live(job_id)
+            if not isinstance(job.state, Held):
+                return job
+            return self._move(job, Building(), Actor.PROVIDER, f"no longer held: {job.state.reason.code}")
+
     # --- commands: running --------------------------------------------------------------------------------------------
 
     def begin(self, job_id: JobId, gpus: frozenset[GpuId]) -> Job:
@@ -235,7 +252,7 @@ class DataPlatform:
             match job.state:
                 case Building():
                     return self._move(job, Ended(StateName.CANCELLED, self._clock.now(), reason), Actor.USER, "cancel")
-                case Queued(work):
+                case Held(work=work) | Queued(work):
                     ended = Ended(StateName.CANCELLED, self._clock.now(), reason, work=work)
                     return self._move(job, ended, Actor.USER, reason.sentence)
                 case Starting() | Running() | Stopping():
@@ -263,7 +280,8 @@ class DataPlatform:
     def update_enqueued_container_list(self, jobs: Iterable[JobId], by: str) -> list[Job]:
         """Take jobs out of the queue. Those that are not in it any more are left as they are."""
         with self._lock:
-            waiting = [j for j in jobs if j in self._alive and isinstance(self._alive[j].state, Building | Queued)]
+            alive = [self._alive[job_id] for job_id in jobs if job_id in self._alive]
+            waiting = [job.id for job in alive if isinstance(job.state, Building | Held | Queued)]
             return [self.cancel(job_id, by) for job_id in waiting]
 
     def clear_dopq_history_list(self) -> int:
@@ -386,9 +404,9 @@ class DataPlatform:
         return self.describe(job for job in self.alive() if lease_of(job.state))
 
     def get_enqueued_container_list(self) -> list[Plain]:
-        """Jobs before their start, in queue order; those still building come last."""
-        jobs = self.describe(job for job in self.alive() if isinstance(job.state, Building | Queued))
-        return sorted(jobs, key=lambda j: (j["state"] == StateName.BUILDING, j["position"] or len(jobs), j["id"]))
+        """Jobs before their start, in queue order; those that have no image yet come last."""
+        jobs = self.describe(job for job in self.alive() if isinstance(job.state, Building | Held | Queued))
+        return sorted(jobs, key=lambda j: (j["state"] != StateName.QUEUED, j["position"] or len(jobs), j["id"]))
 
     def get_completed_containers_info(self, limit: int, user: UserName | None = None) -> list[Plain]:
         """The history, the last to end first."""

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -44,17 +44,20 @@ def name_from_bundle(bundle: str) -> str:
 class Outbox:
     """Where the results of every job lie. Thread-safe; within a node only this class makes or renames job folders."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, check_share: Callable[[], None] = lambda: None) -> None:
+        """`check_share` raises `OSError` while the share is away: nothing may be made on a bare mount point."""
         self._root = root
+        self._check_share = check_share
         self._lock = threading.Lock()
 
-    def place(self, job: Job) -> Path:
-        """Where the job's folder is, or will be once the share takes it."""
-        return self._path(job, job.name)
-
     def folder(self, job: Job) -> Path:
-        """The job's folder, made if it is missing, renamed if the job got its own name since."""
-        path = self.place(job)
+        """The job's folder, made if it is missing, renamed if the job got its own name since.
+
+        Raises:
+            OSError: the share is away, or refuses.
+        """
+        self._check_share()
+        path = self.path(job)
         with self._lock:
             if not path.is_dir():
                 path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -65,9 +68,13 @@ class Outbox:
                     path.mkdir(mode=0o755)
         return path
 
+    def path(self, job: Job) -> Path:
+        """Where the job's folder belongs, whether it is there or not."""
+        return self._path(job, job.name)
+
     def results(self, job: Job) -> list[ResultFile]:
         """The logs and outputs that are there now, sorted by path. Links and special files are not results."""
-        folder = self._path(job, job.name)
+        folder = self.path(job)
         logs = [folder / name for name in (BUILD_LOG, JOB_LOG)]
         found = [path for path in logs if path.is_file() and not path.is_symlink()]
         found += [Path(entry.path) for entry in _regular_files(folder / OUTPUT)]
@@ -86,7 +93,7 @@ class Outbox:
         if not parts or path.startswith("/") or ".." in parts or parts[0] not in {BUILD_LOG, JOB_LOG, OUTPUT}:
             raise unknown
         try:
-            descriptor = _open_beneath(self._path(job, job.name), parts)
+            descriptor = _open_beneath(self.path(job), parts)
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             raise unknown from error
         try:
