@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar, cast
 
 import rich_click as click
 
 from dopq import __version__
 from dopq.errors import AlreadyRunning, DopqError, NotFound, TryAgain
 from dopq.wire import SCHEMA_VERSION, time_to_wire
+
+if TYPE_CHECKING:
+    from dopq.container_handler.rules import Rules
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -174,10 +180,12 @@ def _users(config_file: Path) -> tuple[Any, Any]:
 def user_add(name: str, role: str, weight: float, uid: int | None, config_file: Path, as_json: bool) -> None:
     """Register a user, make their folders in the share, and show their token this once."""
     from dopq.publisher import make_user_folders
+    from dopq.share import require_share
     from dopq.users import Role
     from dopq.utils.clock import SystemClock
 
     users, paths = _users(config_file)
+    require_share(paths)  # before the token is made: it is shown only once
     token = users.add(name, role=Role(role), weight=weight, uid=uid, now=SystemClock().now())
     inbox = make_user_folders(paths, name, uid)  # type: ignore[arg-type] # checked by `add`
     if as_json:
@@ -277,6 +285,89 @@ def image_bootstrap(tag: str, packages: tuple[str, ...], config_file: Path) -> N
     engine = DockerEngine(engine_url(settings))
     made = bootstrap(engine, tag, paths.cache, lambda line: click.echo(line, err=True), packages)
     click.echo(f"{tag} is {made}")
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
+
+
+@main.group()
+def templates() -> None:
+    """Dockerfiles for projects that bring none; see build.templates and [templates] in the settings."""
+
+
+def _rules(config_file: Path) -> Rules:
+    from dopq.config import load
+    from dopq.container_handler.rules import rules_of
+
+    settings, paths = load(config_file)
+    return rules_of(settings, paths.root, has_gpus=False)
+
+
+@templates.command("list")
+@CONFIG
+@AS_JSON
+@in_words
+def templates_list(config_file: Path, as_json: bool) -> None:
+    """List the templates with their base images, and where their Dockerfiles are."""
+    from dopq.container_handler.project_layout import ENTRIES
+    from dopq.job import JobSpec
+
+    known = _rules(config_file).templates
+    rows = [
+        {
+            "name": name,
+            "base": known.base(name, JobSpec(name)),
+            "runs": [str(entry) for entry in entries],
+            "file": str(known.file(name, "Dockerfile")),
+        }
+        for name, entries in ENTRIES.items()
+    ]
+    if as_json:
+        _print_json(templates=rows)
+    for row in [] if as_json else rows:
+        click.echo(f"{row['name']:<8} {row['base']:<28} {row['file']}")
+
+
+@templates.command("show")
+@click.argument("name", type=click.Choice(["python", "octave", "matlab"]))
+@CONFIG
+@in_words
+def templates_show(name: str, config_file: Path) -> None:
+    """Print a template as it stands, to be copied into your own folder and changed there."""
+    click.echo(_rules(config_file).templates.file(name, "Dockerfile").read_text(encoding="utf-8"), nl=False)
+
+
+@templates.command("render")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@CONFIG
+@in_words
+def templates_render(bundle: Path, config_file: Path) -> None:
+    """Print the Dockerfile that a bundle (zip, tar or folder) would be built from."""
+    from dopq.container_handler.bundle import check as check_bundle
+    from dopq.errors import UserError
+    from dopq.outbox import name_from_bundle
+
+    with _opened(bundle) as (file, name):
+        taken = check_bundle(
+            file, bundle_name=name, default_name=name_from_bundle(name), user=None, rules=_rules(config_file)
+        )
+    if not isinstance(taken.source, bytes):
+        raise UserError(f"{bundle} brings an image of its own; nothing is built for it.")
+    click.echo(taken.source, nl=False)
+
+
+@contextmanager
+def _opened(bundle: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """A bundle, open for reading, and its name: a folder as a tar of it."""
+    if not bundle.is_dir():
+        with bundle.open("rb") as file:
+            yield file, bundle.name
+        return
+    with tempfile.TemporaryFile() as packed:
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(bundle, bundle.resolve().name)
+        packed.seek(0)
+        yield cast("BinaryIO", packed), f"{bundle.resolve().name}.tar"
 
 
 # --- the running node -------------------------------------------------------------------------------------------------

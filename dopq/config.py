@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,11 @@ from dopq.errors import BadConfig, OperatorError
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 TimeLimit = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]  # far beyond, a deadline would leave the calendar
+Days = Annotated[int, Field(ge=0, le=36_500)]
+"""0: for ever."""
+BaseImage = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
+"""Name of an image, in which `{version}` stands for the version."""
+PYTHON_VERSION = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
 Port = Annotated[int, Field(ge=0, le=65535)]
 # Only this machine: without TLS a token would cross the network in the clear.
 Loopback = Annotated[str, Field(pattern=r"^(127(\.[0-9]{1,3}){3}|localhost|::1)$")]
@@ -64,11 +69,26 @@ class IntakeSettings(Section):
     """Taking bundles from the share."""
 
     settle_s: Positive = 0.2
-    poll_fast_s: Annotated[float, Field(gt=0, le=0.2)] = 0.1
-    poll_slow_s: Annotated[float, Field(gt=0, le=1.0)] = 0.5
+    poll_fast_s: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    poll_slow_s: Annotated[float, Field(gt=0, le=1.0)] = 0.15
     max_bundle_bytes: Count = 20 * 2**30
     max_unpacked_bytes: Count = 50 * 2**30
     max_entries: Count = 100_000
+
+
+class ShareSettings(Section):
+    """How long the share keeps what is over."""
+
+    keep_invalid_days: Days = 90
+    keep_failed_days: Days = 90
+    keep_outbox_days: Days = 0
+
+
+class DiskSettings(Section):
+    """What has to stay free on the disks of the state folder, the share and the engine, on each of them."""
+
+    floor_bytes: Annotated[int, Field(ge=0)] = 2 * 2**30
+    floor_percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
 
 
 class BuildSettings(Section):
@@ -76,8 +96,42 @@ class BuildSettings(Section):
 
     concurrency: Count = 2
     timeout_s: Positive = 3600.0
-    python_base: str = "python:3.11-slim"
+    memory_bytes: Annotated[int, Field(ge=0)] = 0
+    max_image_bytes: Count = 50 * 2**30
+    keep_images_days: Days = 30
+    allowed_bases: list[str] = ["*"]
     templates: str = ""
+
+
+class PythonTemplate(Section):
+    """The template for projects in Python."""
+
+    base: BaseImage = "python:{version}-slim"
+    version: str = Field(default="3.11", pattern=PYTHON_VERSION)
+
+
+class OctaveTemplate(Section):
+    """The template for projects in Octave."""
+
+    base: BaseImage = "gnuoctave/octave:{version}"
+    version: str = "9.2.0"
+
+
+class MatlabTemplate(Section):
+    """The template for projects in MATLAB."""
+
+    base: BaseImage = "mathworks/matlab:{version}"
+    version: str = "r2024b"
+    license_server: str = Field(default="", pattern=r"^[!-~]*$")
+
+
+class TemplatesSettings(Section):
+    """What projects without a Dockerfile are built on."""
+
+    m_files: Literal["octave", "matlab"] = "octave"
+    python: PythonTemplate = PythonTemplate()
+    octave: OctaveTemplate = OctaveTemplate()
+    matlab: MatlabTemplate = MatlabTemplate()
 
 
 class QueueSettings(Section):
@@ -103,6 +157,7 @@ class ContainerSettings(Section):
     network: str = Field(default="bridge", pattern="^(none|bridge|dopq-[a-z0-9-]+)$")
     memory_bytes: Annotated[int, Field(ge=0)] = 0
     shm_bytes: Annotated[int, Field(ge=0)] = 0
+    user: str = Field(default="auto", pattern="^(auto|[0-9]{1,10}:[0-9]{1,10}|)$")
     pids_limit: Count = 4096
     stop_grace_s: Annotated[int, Field(ge=0)] = 10
 
@@ -114,7 +169,10 @@ class Settings(Section):
     remote: RemoteSettings = RemoteSettings()
     engine: EngineSettings = EngineSettings()
     intake: IntakeSettings = IntakeSettings()
+    share: ShareSettings = ShareSettings()
+    disk: DiskSettings = DiskSettings()
     build: BuildSettings = BuildSettings()
+    templates: TemplatesSettings = TemplatesSettings()
     queue: QueueSettings = QueueSettings()
     gpu: GpuSettings = GpuSettings()
     container: ContainerSettings = ContainerSettings()
@@ -133,6 +191,7 @@ class Paths:
         self.data = (root / node.data).absolute() if node.data else None
         self.journal = self.state / "journal.sqlite3"
         self.lock = self.state / "node.lock"
+        self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"
         self.spool = self.state / "spool"
         self.uploads = self.state / "uploads"
@@ -146,16 +205,20 @@ class Paths:
     def make(self) -> None:
         """Create the folders that are missing; the state folder readable by the service alone.
 
+        Those of the share only as long as it bears no mark (share.py): later their absence means that it is away.
+
         Raises:
             OperatorError: there is a journal already, but no outbox: most likely the share is not mounted.
         """
+        for private in (self.state, self.spool, self.uploads, self.jobs, self.cache):
+            private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.share_mark.exists():
+            return
         if self.journal.exists() and not self.outbox.is_dir():  # below a bare mount point nobody would find results
             raise OperatorError(
                 f"The share {self.share} is away: it has no outbox, but this node has a journal.",
                 f"Mount it. If it is meant to be a new one: mkdir -p {self.outbox}",
             )
-        for private in (self.state, self.spool, self.uploads, self.jobs, self.cache):
-            private.mkdir(mode=0o700, parents=True, exist_ok=True)
         for shared in (self.share, self.inbox, self.outbox, self.invalid, self.failed):
             shared.mkdir(mode=0o755, parents=True, exist_ok=True)
 
@@ -207,7 +270,7 @@ def with_changes(text: str, changes: Iterable[str]) -> str:
     lines = text.removesuffix("\n").split("\n")  # not splitlines(), for which more than TOML's newline ends a line
     for change in changes:
         key, equals, value = change.partition("=")
-        section, dot, name = key.strip().partition(".")
+        section, dot, name = key.strip().rpartition(".")
         if not equals or not dot:
             raise BadConfig(f"{change!r} is no setting.", "Write section.key=value, for example node.name=lab1.")
         number = _line_of(lines, section, name)

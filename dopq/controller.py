@@ -18,7 +18,7 @@ from pydantic import Field
 from dopq import __version__
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed, NotFound
-from dopq.job import Building, Ended, Job, JobId
+from dopq.job import Building, Ended, Held, Job, JobId
 from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
@@ -63,7 +63,10 @@ def remote(access: Access) -> Callable[[Method], Method]:
 
 @dataclass(frozen=True, slots=True)
 class DopqController:
-    """The remote face of one node; `system`, `nodes` and `request_shutdown` are what it asks of the node itself."""
+    """The remote face of one node; `system`, `nodes` and `request_shutdown` are what it asks of the node itself.
+
+    `limits` are those by which it judges bundles (`container_handler.rules.rules_to_wire`).
+    """
 
     platform: DataPlatform
     outbox: Outbox
@@ -71,6 +74,7 @@ class DopqController:
     system: Callable[[], Plain]
     nodes: Callable[[], Table]
     request_shutdown: Callable[[], None]
+    limits: Plain
 
     # --- anybody ------------------------------------------------------------------------------------------------------
 
@@ -83,6 +87,11 @@ class DopqController:
             "schema_version": SCHEMA_VERSION,
             "user": str(caller.name) if caller else None,
         }
+
+    @remote(Access.ANYBODY)
+    def get_limits(self, caller: User | None) -> Plain:  # noqa: ARG002 - nothing secret, and needed before a login
+        """The limits and allow-lists by which bundles are judged here, for `dopq-client check`."""
+        return self.limits
 
     # --- the five views of DoPQ 1.0 -----------------------------------------------------------------------------------
 
@@ -205,7 +214,7 @@ class DopqController:
         deadline = wait_s
         while True:
             job = self.platform.job(job.id)
-            finished = isinstance(job.state, Ended) or (build and not isinstance(job.state, Building))
+            finished = isinstance(job.state, Ended) or (build and not isinstance(job.state, Building | Held))
             data = self._read_if_there(job, path, offset, length)
             if data or finished or deadline <= 0:
                 return {"data": data, "complete": finished and len(data) < length, "state": str(job.state.name)}

@@ -20,6 +20,7 @@ from dopq.job import (
     Building,
     Ended,
     GpuId,
+    Held,
     ImageId,
     Job,
     JobId,
@@ -108,6 +109,22 @@ class DataPlatform:
         with self._lock:
             ended = Ended(outcome, self._clock.now(), reason, problems=problems)
             return self._register.move(self._register.live(job_id), ended, Actor.PROVIDER, reason.sentence)
+
+    def hold(self, job_id: JobId, reason: Reason) -> Job:
+        """Keep a job that is to be built back. One that is held already stays as it is."""
+        with self._lock:
+            job = self._register.live(job_id)
+            if isinstance(job.state, Held):
+                return job
+            return self._register.move(job, Held(reason, self._clock.now()), Actor.PROVIDER, reason.sentence)
+
+    def resume(self, job_id: JobId) -> Job:
+        """What a job was held for is over. One that is not held stays as it is."""
+        with self._lock:
+            job = self._register.live(job_id)
+            if not isinstance(job.state, Held):
+                return job
+            return self._register.move(job, Building(), Actor.PROVIDER, f"no longer held: {job.state.reason.code}")
 
     # --- commands: running --------------------------------------------------------------------------------------------
 
@@ -203,7 +220,7 @@ class DataPlatform:
         """Take jobs out of the queue. Those that are not in it any more are left as they are."""
         with self._lock:
             wanted = set(jobs)
-            waiting = [job for job in self._register.alive() if isinstance(job.state, Building | Queued)]
+            waiting = [job for job in self._register.alive() if isinstance(job.state, Building | Held | Queued)]
             return [self.cancel(job.id, by) for job in waiting if job.id in wanted]
 
     def clear_dopq_history_list(self) -> int:
@@ -304,9 +321,9 @@ class DataPlatform:
         return self.describe(job for job in self.alive() if lease_of(job.state))
 
     def get_enqueued_container_list(self) -> list[Plain]:
-        """Jobs before their start, in queue order; those still building come last."""
-        jobs = self.describe(job for job in self.alive() if isinstance(job.state, Building | Queued))
-        return sorted(jobs, key=lambda j: (j["state"] == StateName.BUILDING, j["position"] or len(jobs), j["id"]))
+        """Jobs before their start, in queue order; those that have no image yet come last."""
+        jobs = self.describe(job for job in self.alive() if isinstance(job.state, Building | Held | Queued))
+        return sorted(jobs, key=lambda j: (j["state"] != StateName.QUEUED, j["position"] or len(jobs), j["id"]))
 
     def get_completed_containers_info(self, limit: int, user: UserName | None = None) -> list[Plain]:
         """The history, the last to end first."""

@@ -8,9 +8,11 @@ is safe to say twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from dopq.job import ImageId, JobId, JobSpec, Problem, Reason, StateName, UserName
+from dopq.utils.cpu import Disk
 
 # --- the Provider says -----------------------------------------------------------------------------------------------
 
@@ -44,14 +46,61 @@ class Rejected:
     problems: tuple[Problem, ...] = ()
 
 
-FromProvider = Taken | Built | Rejected
+@dataclass(frozen=True, slots=True)
+class Imaged:
+    """`image` bears the job's tag, made from what `fingerprint` names; empty where it cannot be found again by that."""
+
+    job: JobId
+    image: ImageId
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnHold:
+    """The job's image is not made for now, for this reason."""
+
+    job: JobId
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """What the job was held for is over."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A file in an inbox that is seen, but not taken yet. `size_bytes` is None while it is left alone for a while."""
+
+    user: UserName
+    name: str
+    size_bytes: int | None
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A heartbeat, with what an admin is to know: sentences on what is wrong, deferred files, the share's disk."""
+
+    troubles: tuple[str, ...] = ()
+    deferred: tuple[Deferred, ...] = ()
+    share_disk: Disk | None = None
+
+
+FromProvider = Taken | Built | Rejected | Imaged | OnHold | GoesOn | Alive
 
 # --- the node says ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The bundle under `key` is this job, on disk. Its file may go from the inbox; with `build`, make its image."""
+    """The bundle under `key` is this job, on disk. Its file may go from the inbox; with `build`, make its image.
+
+    `held`: the node counts it as held for now.
+    """
 
     key: str
     job: JobId
@@ -59,6 +108,7 @@ class Accepted:
     bundle: str
     build_log: str
     build: bool
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +125,13 @@ class Abandon:
     job: JobId
 
 
-FromNode = Accepted | Declined | Abandon
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An image that was made for a user from what `fingerprint` names, perhaps gone since."""
+
+    user: UserName
+    fingerprint: str
+    image: ImageId
+
+
+FromNode = Accepted | Declined | Abandon | Known

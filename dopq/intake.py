@@ -1,52 +1,73 @@
-"""Watching the inbox: which files stand still, and how one is taken without trusting its name or its owner.
+"""Watching the inbox: what stands still, and how it is taken without trusting its name or its owner.
+
+A folder is taken as one file of ours: a tar file with everything in it.
 
 Polling, because inotify does not see what others write to a network share.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import stat
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
+from dopq.container_handler.folder import Changed, Tree, Unfit, pack, tree_of
 from dopq.job import UserName
 from dopq.utils.files import fsync_folder
 
 INCOMPLETE_S = 5.0
 """A zip without its end record is probably still being copied: it has to stand still for so long to be judged."""
 
+_GONE = ".dopq-gone-"  # a folder that was taken, while it is being removed
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells one drop from another, and a growing file from one that stands still."""
+    """What tells one drop from another, and a growing one from one that stands still.
+
+    Attributes:
+        tree: digest of a folder's content, which then stands for its times; empty for a file.
+        obstacle: why it is not taken, however long it stands still.
+    """
 
     device: int
     inode: int
     size: int
     mtime_ns: int
     ctime_ns: int
+    tree: str = ""
+    obstacle: str = ""
 
     @classmethod
     def of(cls, info: os.stat_result) -> Stamp:
         """The stamp of a file."""
         return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
+    @classmethod
+    def of_folder(cls, info: os.stat_result, tree: Tree) -> Stamp:
+        """The stamp of a folder with everything in it."""
+        obstacle = "" if tree.files else "there is no file in it yet"
+        return cls(info.st_dev, info.st_ino, tree.size, 0, 0, tree.digest, obstacle)
+
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A file in somebody's inbox. Whoever drops there is that user."""
+    """A file or folder in somebody's inbox. Whoever drops there is that user."""
 
     user: UserName
     path: Path
 
     @property
-    def bundle(self) -> str:
+    def name(self) -> str:
         """The file's name as text that can be shown and stored, whatever bytes it has."""
         text = os.fsencode(self.path.name).decode("utf-8", "replace")
         return "".join(character if character.isprintable() else "\ufffd" for character in text)
@@ -79,60 +100,83 @@ class Settling:
         return still
 
 
-def scan(inbox: Path) -> dict[Drop, Stamp]:
-    """Every file that users have dropped, temporary names left out. A folder that cannot be read has none.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look into one user's inbox found; what has a temporary name apart."""
 
-    Folders in an inbox are passed over: this version takes archives.
+    drops: Mapping[Drop, Stamp]
+    temporary: Mapping[Drop, Stamp]
+
+
+def users_of(inbox: Path) -> list[UserName]:
+    """Whose folders there are, sorted. Raises `OSError` when the inbox cannot be read."""
+    with os.scandir(inbox) as entries:
+        return sorted(
+            UserName(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name.isascii()
+        )
+
+
+def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit: int) -> Look:
+    """Up to `limit` drops and as many temporary files of a user, leaving out those that are `passed_over`.
+
+    What does not fit comes into view when others have gone, so that a full inbox costs no more than another. Links
+    and special files are passed over.
+
+    Raises:
+        OSError: the folder cannot be read. One that has just been removed is empty.
     """
-    found: dict[Drop, Stamp] = {}
-    for folder in _entries(inbox):
-        if not (folder.is_dir(follow_symlinks=False) and folder.name.isascii()):  # names of users are ASCII
-            continue
-        for entry in _entries(Path(folder.path)):
-            if _is_temporary(entry.name) or not entry.is_file(follow_symlinks=False):
-                continue
-            try:
-                stamp = Stamp.of(entry.stat(follow_symlinks=False))
-            except OSError:
-                continue  # gone since the listing
-            found[Drop(UserName(folder.name), Path(entry.path))] = stamp
-    return found
-
-
-def looks_complete(path: Path) -> bool:
-    """Whether a file has the end record of a zip archive, which a half-copied one lacks. Other kinds always look so."""
-    if path.suffix.lower() != ".zip":
-        return True
+    found: tuple[dict[Drop, Stamp], dict[Drop, Stamp]] = {}, {}
     try:
-        # Not by name: a FIFO put there since the last look would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            return zipfile.is_zipfile(file)
-    except OSError:
-        return False
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                kind, drop = found[_is_temporary(entry.name)], Drop(user, Path(entry.path))
+                if len(kind) == limit or drop in passed_over:
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # gone since the listing
+                    if stamp := _stamp(drop.path, look_inside=kind is found[False]):
+                        kind[drop] = stamp
+                if len(found[False]) == limit:
+                    break
+    except FileNotFoundError:
+        return Look({}, {})
+    drops, temporary = (dict(sorted(kind.items(), key=lambda item: item[0].path.name)) for kind in found)
+    return Look(drops, temporary)
+
+
+def open_drop(path: Path) -> BinaryIO:
+    """A file in an inbox, open for reading; no link is followed, no FIFO waited for. Raises `OSError`."""
+    return os.fdopen(os.open(path, _OPEN), "rb")
 
 
 def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
     """Copy a drop into the spool, on disk before this returns; its key, or None if it is not what it was.
 
     One descriptor from the check to the last byte, so that nothing can be put in its place in between.
+
+    Raises:
+        OSError: it cannot be read, or there is no space for it; no part of a copy is left.
     """
     key = drop.key(stamp)
     target = spool / key
     try:
-        source = os.open(drop.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
+        source = os.open(drop.path, _OPEN)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP}:  # gone, or a link lies there now
+            return None
+        raise
     try:
-        if Stamp.of(os.fstat(source)) != stamp or not stat.S_ISREG(os.fstat(source).st_mode):
+        if _stamp_of(source) != stamp:
             return None
         if not target.exists():
             partial = target.with_suffix(".part")
-            with partial.open("wb") as copy:
-                while os.sendfile(copy.fileno(), source, None, 2**20):
-                    pass
-                os.fsync(copy.fileno())
-            if Stamp.of(os.fstat(source)) != stamp:
+            try:
+                _copy(source, stamp, partial)
+            except (OSError, Changed) as error:
+                partial.unlink(missing_ok=True)  # half a copy on a full disk would keep it full
+                if _stamp_of(source) != stamp:
+                    return None
+                raise error if isinstance(error, OSError) else OSError("it changes all the time") from error
+            if _stamp_of(source) != stamp:
                 partial.unlink()
                 return None
             partial.replace(target)
@@ -142,26 +186,79 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
         os.close(source)
 
 
+def bundle_name(drop: Drop, stamp: Stamp) -> str:
+    """The name under which a drop is handed on, and given back where it was no good: of a folder that of a tar file."""
+    return f"{drop.name}.tar" if stamp.tree else drop.name
+
+
 def remove_drop(drop: Drop, stamp: Stamp) -> None:
-    """Take a drop out of the inbox, unless another file lies there by now."""
+    """Take a drop out of the inbox, unless another one lies there by now.
+
+    Raises:
+        OSError: the share does not let it go.
+    """
+    if not stamp.tree:
+        with contextlib.suppress(FileNotFoundError):  # an earlier life removed it already
+            if Stamp.of(os.lstat(drop.path)) == stamp:
+                drop.path.unlink()
+        return
+    gone = drop.path.with_name(_GONE + drop.key(stamp))
+    with contextlib.suppress(FileNotFoundError):
+        if _stamp(drop.path) == stamp:
+            drop.path.rename(gone)  # at once, and only then file by file
+    if gone.exists():
+        shutil.rmtree(gone)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what is left in an inbox of folders that an earlier life was just removing. Raises `OSError`."""
+    for gone in folder.glob(f"{_GONE}*"):
+        shutil.rmtree(gone)
+
+
+def _copy(source: int, stamp: Stamp, target: Path) -> None:
+    with target.open("wb") as copy:
+        if stamp.tree:
+            pack(source, copy)
+        else:
+            while os.sendfile(copy.fileno(), source, None, 2**20):
+                pass
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _stamp(path: Path, *, look_inside: bool = True) -> Stamp | None:
+    """The stamp of a file or folder; None for a link or a special file. Raises `FileNotFoundError` when it has gone."""
+    info = path.lstat()
+    if stat.S_ISREG(info.st_mode) or (stat.S_ISDIR(info.st_mode) and not look_inside):
+        return Stamp.of(info)
+    if not stat.S_ISDIR(info.st_mode):
+        return None
+    source = os.open(path, _OPEN | os.O_DIRECTORY)
     try:
-        if Stamp.of(os.lstat(drop.path)) == stamp:
-            drop.path.unlink()
-    except FileNotFoundError:
-        pass  # an earlier life removed it already
+        return _stamp_of(source)
+    finally:
+        os.close(source)
 
 
-def _parts(stamp: Stamp) -> tuple[int, ...]:
-    return stamp.device, stamp.inode, stamp.size, stamp.mtime_ns, stamp.ctime_ns
+def _stamp_of(source: int) -> Stamp | None:
+    info = os.fstat(source)
+    if stat.S_ISREG(info.st_mode):
+        return Stamp.of(info)
+    if not stat.S_ISDIR(info.st_mode):
+        return None
+    try:
+        return Stamp.of_folder(info, tree_of(source))
+    except Unfit as unfit:
+        return replace(Stamp.of(info), obstacle=str(unfit))
+    except PermissionError as error:
+        return replace(Stamp.of(info), obstacle=f"it cannot be read: {error.strerror}")
+
+
+def _parts(stamp: Stamp) -> tuple[int | str, ...]:
+    times = (stamp.tree,) if stamp.tree else (stamp.mtime_ns, stamp.ctime_ns)
+    return stamp.inode, stamp.size, *times  # not the device: a share that is mounted anew gets another number
 
 
 def _is_temporary(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(_TEMPORARY)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return []

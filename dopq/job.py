@@ -22,6 +22,7 @@ class StateName(StrEnum):
     """The states of a job, as they are spelled on the wire, on disk and on screen."""
 
     BUILDING = "building"
+    HELD = "held"
     QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
@@ -75,6 +76,9 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.BUILDING, _S.INVALID): frozenset({Actor.PROVIDER}),
     (_S.BUILDING, _S.BUILD_FAILED): frozenset({Actor.PROVIDER}),
     (_S.BUILDING, _S.CANCELLED): frozenset({Actor.USER}),
+    (_S.BUILDING, _S.HELD): frozenset({Actor.PROVIDER}),
+    (_S.HELD, _S.BUILDING): frozenset({Actor.PROVIDER}),
+    (_S.HELD, _S.CANCELLED): frozenset({Actor.USER}),
     (_S.QUEUED, _S.CANCELLED): frozenset({Actor.USER}),
     (_S.QUEUED, _S.STARTING): frozenset({Actor.SCHEDULER}),
     (_S.STARTING, _S.RUNNING): frozenset({Actor.RUNNER}),
@@ -146,6 +150,9 @@ class JobSpec:
         working_dir: replaces the image's WORKDIR when given.
         stop_signal: replaces the image's STOPSIGNAL when given.
         priority: among the same user's own jobs only; higher goes first.
+        template: the Dockerfile template that its image is made from; None for a bundle with its own Dockerfile.
+        build: False for a bundle that holds a ready-made image; None where the bundle's files tell.
+        python: version of Python that the python template is to use; None leaves the node's own.
     """
 
     name: str
@@ -160,6 +167,9 @@ class JobSpec:
     working_dir: str | None = None
     stop_signal: str | None = None
     priority: int = 0
+    template: str | None = None
+    build: bool | None = None
+    python: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +204,16 @@ class Building:
     """Taken from the inbox or uploaded; the Provider checks it and makes an image."""
 
     name: Literal[StateName.BUILDING] = StateName.BUILDING
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Kept back for `reason`, not for want of a turn; goes on to building, or to the queue where there is `work`."""
+
+    reason: Reason
+    since: datetime
+    work: Work | None = None
+    name: Literal[StateName.HELD] = StateName.HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +277,7 @@ class Ended:
 
 
 # Ended first, Building last: pydantic before 2.8 reads a state back as the first whose required fields are there.
-State = Ended | Stopping | Running | Starting | Queued | Building
+State = Ended | Stopping | Running | Starting | Queued | Held | Building
 Occupying = Starting | Running | Stopping
 """The states in which a job may have a container, and so holds its lease."""
 
@@ -294,7 +314,7 @@ def lease_of(state: State) -> Lease | None:
     match state:
         case Starting() | Running() | Stopping():
             return state.lease
-        case Building() | Queued() | Ended():
+        case Building() | Held() | Queued() | Ended():
             return None
         case _:
             assert_never(state)
@@ -311,7 +331,7 @@ def started_at(state: State) -> datetime | None:
     match state:
         case Running() | Stopping() | Ended():
             return state.started_at
-        case Building() | Queued() | Starting():
+        case Building() | Held() | Queued() | Starting():
             return None
         case _:
             assert_never(state)
@@ -332,7 +352,7 @@ def gpu_seconds(state: State, now: datetime) -> float:
             return len(state.lease.gpus) * max(0.0, (now - state.lease.since).total_seconds())
         case Ended() if state.lease is not None:
             return len(state.lease.gpus) * max(0.0, (state.at - state.lease.since).total_seconds())
-        case Building() | Queued() | Ended():
+        case Building() | Held() | Queued() | Ended():
             return 0.0
         case _:
             assert_never(state)

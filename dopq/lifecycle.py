@@ -16,6 +16,7 @@ from dopq.job import (
     Building,
     Ended,
     GpuId,
+    Held,
     Job,
     Lease,
     Outcome,
@@ -74,7 +75,7 @@ def asked_to_stop(job: Job, becomes: StateName, reason: Reason, now: datetime) -
 def cancelled(job: Job, reason: Reason, now: datetime) -> Stopping | Ended:
     """Its user wants it no more: it ends at once where it has no container, else that has to stop first."""
     match job.state:
-        case Building() | Queued():
+        case Building() | Held() | Queued():
             return Ended(StateName.CANCELLED, now, reason, work=work_of(job.state))
         case Starting() | Running() | Stopping():
             return asked_to_stop(job, StateName.CANCELLED, reason, now)

@@ -15,6 +15,7 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,26 +23,34 @@ from filelock import FileLock, Timeout
 from dopq import __version__
 from dopq.boundary import Boundary
 from dopq.config import Paths, Settings, node_name
-from dopq.container_handler.archive import Limits
-from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
+from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
+from dopq.disk import Floor
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
+from dopq.housekeeping import Housekeeping
+from dopq.image_maker import BuildLimits
+from dopq.image_sweep import ImageSweep
+from dopq.images import Images
+from dopq.inbox_watch import WatchSettings
 from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
 from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
+from dopq.share import Share
+from dopq.share_sweep import ShareSweep
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
-from dopq.system import engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
+from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
 from dopq.uploads import Uploads
 from dopq.users import Users
 from dopq.utils import cpu
 from dopq.utils.clock import Clock, SystemClock
+from dopq.utils.cpu import Host
 from dopq.utils.files import write_atomic
 from dopq.utils.gpu import probe_for
 from dopq.utils.log import logger
@@ -67,6 +76,7 @@ def serve(settings: Settings, paths: Paths) -> None:
     with ExitStack() as stack:
         paths.make()
         stack.enter_context(_only_one(paths))
+        Share(paths).open()
         node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
         stack.callback(node.close)
         stack.callback(node.stop)
@@ -129,18 +139,29 @@ class Node:
         journal.note("node_id", node_id)
         self.platform = DataPlatform(journal, users, clock, settings.queue, self.name)
         _tidy(paths, self.platform)
-        outbox = Outbox(paths.outbox)
+        self._share = Share(paths)
+        outbox = Outbox(paths.outbox, self._share.check)
         self._publisher = Publisher(self.platform, outbox, paths)
-        runner_settings = RunnerSettings(node_id, paths, settings.container)
+        runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
         self._runner = Runner(self.platform, DockerEngine(engine_url), outbox, runner_settings, clock)
         probe = probe_for(settings.gpu.devices)
         places = settings.queue.max_running or max(os.cpu_count() or 1, len(probe.survey().gpus))
         self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, places, clock)
-        has_gpus = bool(self._scheduler.survey.gpus)
-        provider = _provider_settings(settings, paths, engine_url, node_id, has_gpus=has_gpus)
-        self._supervisor = Supervisor(self.platform, users, outbox, provider, clock)
+        rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
+        provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
+        images = Images(self._database)
+        self._supervisor = Supervisor(self.platform, users, images, outbox, provider, clock)
+        floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
+        self._housekeeping = Housekeeping(
+            ImageSweep(images, DockerEngine(engine_url), settings.build.keep_images_days, floor, cpu.disk),
+            ShareSweep(self.platform, paths, settings.share),
+            self._share,
+            clock,
+        )
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
-        controller = DopqController(self.platform, outbox, uploads, self.system, self.node_table, request_shutdown)
+        controller = DopqController(
+            self.platform, outbox, uploads, self.system, self.node_table, request_shutdown, rules_to_wire(rules)
+        )
         self.boundary = Boundary(controller, users, settings.remote)
         self._record = NodeRecord(
             _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.nameserver
@@ -156,6 +177,8 @@ class Node:
         self._started.callback(self._scheduler.stop, STOP_S)
         self._supervisor.start()
         self._started.callback(self._supervisor.stop, STOP_S)
+        self._housekeeping.start()
+        self._started.callback(self._housekeeping.stop, STOP_S)
         self.boundary.start()
         self._started.callback(self.boundary.stop, STOP_S)
         facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.nameserver}
@@ -182,10 +205,16 @@ class Node:
             "share": str(self._paths.share),
             "nameserver": self.boundary.nameserver,
             "engine": engine_to_wire(self._runner.capacity),
-            "machine": machine_to_wire(cpu.survey([self._paths.state, self._paths.share])),
+            "machine": machine_to_wire(self._machine()),
             "gpus": gpus_to_wire(self._scheduler.survey, self.platform.alive()),
+            "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
         }
+
+    def _machine(self) -> Host:
+        """The share's disk as the Provider saw it last: to look here could take for ever."""
+        host, share = cpu.survey([self._paths.state]), self._supervisor.last_beat.share_disk
+        return replace(host, disks=(*host.disks, replace(share, folder=self._paths.share))) if share else host
 
     def node_table(self) -> Table:
         """Every node that is known: for now, this one."""
@@ -194,7 +223,14 @@ class Node:
     def _warnings(self) -> list[str]:
         survey = self._scheduler.survey
         provider = None if self._supervisor.pid else "The Provider is not running; it is being started again."
-        troubles = (self._runner.trouble, self._publisher.trouble, provider, survey.reason if survey.gpus else None)
+        beat = self._supervisor.last_beat
+        troubles = (
+            self._runner.trouble,
+            self._publisher.trouble,
+            provider,
+            *beat.troubles,
+            survey.reason if survey.gpus else None,
+        )
         return [trouble for trouble in troubles if trouble]
 
 
@@ -248,31 +284,19 @@ def _tidy(paths: Paths, platform: DataPlatform) -> None:
 
 
 def _provider_settings(
-    settings: Settings, paths: Paths, engine_url: str, node_id: str, *, has_gpus: bool
+    settings: Settings, paths: Paths, share: Share, engine_url: str, node_id: str, rules: Rules
 ) -> ProviderSettings:
     intake, build = settings.intake, settings.build
-    default_gpus = settings.gpu.default_gpus
     return ProviderSettings(
-        inbox=paths.inbox,
-        spool=paths.spool,
+        watch=WatchSettings(paths.inbox, paths.spool, intake.settle_s, intake.poll_fast_s, intake.poll_slow_s),
+        share=share,
         jobs=paths.jobs,
-        templates=(paths.root / build.templates) if build.templates else None,
-        python_base=build.python_base,
+        rules=rules,
         engine_url=engine_url,
         node_id=node_id,
-        settle_s=intake.settle_s,
-        poll_fast_s=intake.poll_fast_s,
-        poll_slow_s=intake.poll_slow_s,
         concurrency=build.concurrency,
-        timeout_s=build.timeout_s,
-        defaults=SpecDefaults(
-            gpus=int(has_gpus) if default_gpus < 0 else default_gpus, max_time_limit_s=settings.queue.max_time_limit_s
-        ),
-        limits=Limits(
-            bundle_bytes=intake.max_bundle_bytes,
-            unpacked_bytes=intake.max_unpacked_bytes,
-            entries=intake.max_entries,
-        ),
+        build_limits=BuildLimits(build.timeout_s, build.memory_bytes or None, build.max_image_bytes),
+        floor=Floor(settings.disk.floor_bytes, settings.disk.floor_percent),
         log_level=settings.node.log_level,
         log_json=settings.node.log_json,
     )

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -44,8 +44,10 @@ def name_from_bundle(bundle: str) -> str:
 class Outbox:
     """Where the results of every job lie. Thread-safe; within a node only this class makes or renames job folders."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, check_share: Callable[[], None] = lambda: None) -> None:
+        """`check_share` raises `OSError` while the share is away: nothing may be made on a bare mount point."""
         self._root = root
+        self._check_share = check_share
         self._lock = threading.Lock()
 
     def place(self, job: Job) -> Path:
@@ -58,6 +60,7 @@ class Outbox:
         Raises:
             OSError: the share does not take it now, or is away.
         """
+        self._check_share()
         path = self.place(job)
         with self._lock:
             if not path.is_dir():
@@ -72,7 +75,7 @@ class Outbox:
 
     def results(self, job: Job) -> list[ResultFile]:
         """The logs and outputs that are there now, sorted by path. Links and special files are not results."""
-        folder = self._path(job, job.name)
+        folder = self.place(job)
         logs = [folder / name for name in (BUILD_LOG, JOB_LOG)]
         found = [path for path in logs if path.is_file() and not path.is_symlink()]
         found += [Path(entry.path) for entry in _regular_files(folder / OUTPUT)]
@@ -91,7 +94,7 @@ class Outbox:
         if not parts or path.startswith("/") or ".." in parts or parts[0] not in {BUILD_LOG, JOB_LOG, OUTPUT}:
             raise unknown
         try:
-            descriptor = _open_beneath(self._path(job, job.name), parts)
+            descriptor = _open_beneath(self.place(job), parts)
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             raise unknown from error
         try:

@@ -7,225 +7,263 @@ its successor is told again what is to be done.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import BinaryIO, Self
 
-from dopq.container_handler.archive import Limits
-from dopq.container_handler.bundle import prepare
-from dopq.container_handler.container_config import SpecDefaults
+from dopq.build_log_file import BuildLogFile
+from dopq.build_pool import BuildPool
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
+from dopq.container_handler.gate import Gate
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.refusal import problems_of
-from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineRefused, EngineUnavailable
-from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
-from dopq.intake import INCOMPLETE_S, Drop, Settling, Stamp, copy_to_spool, looks_complete, remove_drop, scan
-from dopq.job import ImageId, JobId, Reason, StateName
-from dopq.outbox import name_from_bundle
+from dopq.container_handler.rules import Rules
+from dopq.disk import DiskProbe, Floor, shortage
+from dopq.errors import BadConfig, BuildFailed, BundleRejected, DopqError, EngineRefused
+from dopq.handover import (
+    Abandon,
+    Accepted,
+    Alive,
+    Built,
+    Declined,
+    FromNode,
+    FromProvider,
+    GoesOn,
+    Known,
+    OnHold,
+    Rejected,
+)
+from dopq.image_maker import BuildLimits, ImageMaker
+from dopq.inbox_watch import InboxWatch, WatchSettings
+from dopq.intake import open_drop
+from dopq.job import JobId, Reason, StateName
+from dopq.outbox import BUILD_LOG, name_from_bundle
+from dopq.share import Share
+from dopq.utils import cpu
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock, SystemClock
 
 log = logs.logger(__name__)
 
-ENGINE_RETRY_S = 2.0
-"""How long to leave an engine alone that did not answer."""
-
 LATE_WORD_S = 1.0
 """How much later than its files' disappearance the word of a job's cancelling may reach us."""
 
-ASK_AGAIN_S = 30.0
-"""How long to leave a drop alone whose user is not registered; perhaps they are by then."""
+BEAT_S = 1.0
+"""Seconds between two heartbeats, and two looks at whether there is space again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
     """All that the process is told at its birth; plain values, since it is spawned, not forked."""
 
-    inbox: Path
-    spool: Path
+    watch: WatchSettings
+    share: Share
     jobs: Path
-    templates: Path | None
-    python_base: str
+    rules: Rules
     engine_url: str
     node_id: str
-    settle_s: float
-    poll_fast_s: float
-    poll_slow_s: float
     concurrency: int
-    timeout_s: float
-    defaults: SpecDefaults
-    limits: Limits
+    build_limits: BuildLimits
+    floor: Floor
     log_level: str
     log_json: bool
-
-
-class BuildLog:
-    """The build log in the share. A share that is away costs lines of it, never the build."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> Self:
-        with suppress(OSError):
-            self._file = self._path.open("wb", buffering=0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
-
-    def write(self, text: bytes) -> None:
-        """Append a piece of the builder's output."""
-        with suppress(OSError):
-            self._file = self._file or self._path.open("ab", buffering=0)
-            self._file.write(text)
 
 
 class Provider:
     """One life of the Provider."""
 
     def __init__(
-        self, settings: ProviderSettings, engine: ContainerEngine, say: Callable[[FromProvider], None], clock: Clock
+        self,
+        settings: ProviderSettings,
+        engine: ContainerEngine,
+        say: Callable[[FromProvider], None],
+        clock: Clock,
+        disk: DiskProbe = cpu.disk,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._say = say
         self._clock = clock
-        self._settling = Settling(settings.settle_s)
-        self._asked: dict[str, tuple[Drop, Stamp]] = {}
-        self._declined: dict[str, float] = {}
+        self._disk = disk
+        self._gate = Gate()
+        self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
+        self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._is_whole, self._no_room, clock, disk)
+        self._lock = threading.RLock()  # over the next five: builds end in threads of their own
+        self._pool = BuildPool(settings.concurrency)
         self._ordered: set[JobId] = set()
-        self._builds: dict[JobId, threading.Event] = {}
-        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="build")
+        self._held: set[JobId] = set()
+        self._put_back: set[JobId] = set()
+        self._cancelled: dict[JobId, threading.Event] = {}  # of each image in the making
+        self._threads: list[threading.Thread] = []
+        self._engine_root: Path | None = None
         self._stopped = threading.Event()
-
-    def look(self) -> float:
-        """Look at the inbox once, ask the node for what stands still; seconds until the next look."""
-        seen = scan(self._settings.inbox)
-        for drop, still_s in self._settling.look(seen, self._clock.monotonic()).items():
-            if looks_complete(drop.path) or still_s >= INCOMPLETE_S:
-                self._take(drop, seen[drop])
-        arriving = any(drop.key(stamp) not in self._declined for drop, stamp in seen.items())
-        return self._settings.poll_fast_s if arriving else self._settings.poll_slow_s
 
     def hear(self, message: FromNode) -> None:
         """Do what the node says."""
         match message:
             case Accepted():
-                if message.key in self._asked:
-                    self._remove(*self._asked.pop(message.key))
-                if message.build and message.job not in self._ordered:
-                    self._ordered.add(message.job)
-                    self._builds[message.job] = threading.Event()
-                    self._pool.submit(self._make_image, message, self._builds[message.job])
+                self.watch.answer(message)
+                if message.build:
+                    self._take_order(message)
             case Declined():
-                drop, _ = self._asked.pop(message.key)
-                self._declined[message.key] = self._clock.monotonic()
-                log.warning("drop_declined", path=drop.path, cause=f"no user {drop.user} is registered")
-            case Abandon():
-                if message.job in self._builds:
-                    self._builds[message.job].set()
+                self.watch.answer(message)
+            case Abandon(job):
+                with self._lock:
+                    self._pool.drop(job)
+                    if job in self._cancelled:
+                        self._cancelled[job].set()
+            case Known():
+                self._maker.learn(message)
+
+    def beat(self) -> None:
+        """Tell the node that we live, and what keeps us waiting; go on with what waited for space."""
+        self._begin_builds()
+        trouble = self.watch.trouble
+        self._say(Alive((trouble,) if trouble else (), self.watch.deferred, self.watch.disk))
 
     def stop(self) -> None:
         """Break off every build. The jobs stay `building`; the next life begins them anew."""
         self._stopped.set()
-        for cancelled in list(self._builds.values()):
-            cancelled.set()
-        self._pool.shutdown(cancel_futures=True)
+        self.watch.stop()
+        with self._lock:
+            for cancelled in self._cancelled.values():
+                cancelled.set()
+        for thread in self._threads:
+            thread.join()
+        self._gate.close()
 
-    def _take(self, drop: Drop, stamp: Stamp) -> None:
-        key = drop.key(stamp)
-        declined_at = self._declined.get(key)
-        if key in self._asked or (declined_at is not None and self._clock.monotonic() - declined_at < ASK_AGAIN_S):
-            return
-        try:
-            copied = copy_to_spool(drop, stamp, self._settings.spool)
-        except OSError as error:
-            log.warning("drop_not_copied", path=drop.path, cause=error.strerror)
-            return
-        if copied:
-            self._asked[key] = (drop, stamp)
-            self._say(Taken(key, drop.user, drop.bundle))
+    # --- which image is made next -------------------------------------------------------------------------------------
 
-    def _remove(self, drop: Drop, stamp: Stamp) -> None:
-        try:
-            remove_drop(drop, stamp)
-        except OSError as error:  # met again at the next look, and accepted as the same job
-            log.warning("drop_not_removed", path=drop.path, cause=error.strerror)
+    def _take_order(self, order: Accepted) -> None:
+        with self._lock:
+            if order.job in self._ordered:
+                return
+            self._ordered.add(order.job)
+            if order.held:
+                self._held.add(order.job)
+            self._pool.add(order)
+        self._begin_builds()
 
-    def _make_image(self, order: Accepted, cancelled: threading.Event) -> None:
-        """Turn one bundle into one answer, whatever happens. One that was cancelled needs none."""
+    def _begin_builds(self) -> None:
+        """Begin what may begin now; with too little space nothing does, and what waits is held."""
+        with self._lock:
+            if self._stopped.is_set() or not self._pool.waiting:
+                return
+            self._tell_held(self._no_space())
+            while not self._held and (order := self._pool.begin_next()):
+                self._cancelled[order.job] = threading.Event()
+                thread = threading.Thread(target=self._make_image, args=(order,), name=f"build-{order.job}")
+                self._threads = [thread, *(other for other in self._threads if other.is_alive())]
+                thread.start()
+
+    def _tell_held(self, reason: Reason | None) -> None:
+        """Tell the node which of the waiting jobs are held for want of space, or no longer."""
+        for job in [order.job for order in self._pool.waiting]:
+            if reason and job not in self._held:
+                self._held.add(job)
+                self._say(OnHold(job, reason))
+        if reason is None:
+            waiting = {order.job for order in self._pool.waiting}
+            for job in sorted(self._held & waiting):
+                self._say(GoesOn(job))
+            self._held.clear()
+
+    def _no_space(self) -> Reason | None:
+        """Why no image is made for now."""
+        settings = self._settings
+        if self._engine_root is None:
+            with contextlib.suppress(DopqError):  # whoever builds waits for it, or tells why not
+                self._engine_root = self._engine.capacity().root
+        folders = [settings.jobs, *([self._engine_root] if self._engine_root else [])]
+        share = self.watch.disk
+        return shortage(folders, settings.floor, self._disk) or (
+            shortage([settings.share.root], settings.floor, lambda _: share) if share else None
+        )
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file has the end of an archive; what cannot be opened is for whoever copies it to tell of."""
         try:
-            self._say_unless_stopped(self._image_or_reason(order, cancelled))
-        except Exception:
-            if cancelled.wait(LATE_WORD_S):
-                log.info("build_abandoned", job=order.job)
-            else:
-                log.exception("bundle_defect", job=order.job, bundle=order.bundle)
-                sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
-                reason = Reason("internal", sentence)
-                self._say_unless_stopped(Rejected(order.job, StateName.BUILD_FAILED, reason))
+            with open_drop(path) as file:
+                return self._gate.is_whole(file, path.name, self._settings.rules)
+        except OSError:
+            return True
+
+    def _no_room(self, size_bytes: int) -> str | None:
+        """Why a file of that size is left in the inbox."""
+        reason = shortage([self._settings.watch.spool], self._settings.floor, self._disk, size_bytes)
+        return reason.sentence if reason else None
+
+    # --- one image ----------------------------------------------------------------------------------------------------
+
+    def _make_image(self, order: Accepted) -> None:
+        """Turn one bundle into one answer, whatever happens; or put it back where a disk has become full.
+
+        One that was cancelled needs none.
+        """
+        cancelled = self._cancelled[order.job]
+        answer: Built | Rejected | None
+        try:
+            answer = self._image_or_reason(order, cancelled)
+        except Exception as error:  # noqa: BLE001 - one bundle's trouble is that bundle's reason and nobody else's
+            answer = None if cancelled.wait(LATE_WORD_S) else self._answer_to(error, order)
+        if answer and not self._stopped.is_set():
+            self._say(answer)
         if cancelled.is_set() and not self._stopped.is_set():  # once stopped, the folder is our successor's
             discard(self._settings.jobs / str(order.job))  # what was made since the node tidied up after the job
-        self._builds.pop(order.job, None)
+        with self._lock:
+            del self._cancelled[order.job]
+            self._pool.end(order.job)
+            if answer is None and not cancelled.is_set():
+                self._pool.add(order)
+        self._begin_builds()
 
-    def _say_unless_stopped(self, answer: FromProvider) -> None:
-        if not self._stopped.is_set():
-            self._say(answer)
+    def _answer_to(self, error: Exception, order: Accepted) -> Rejected | None:
+        """What becomes of a bundle that went wrong; None puts it back.
+
+        Once: a build that alone fills the disk, and frees it by failing, would be begun again for ever.
+        """
+        if order.job not in self._put_back and self._no_space():
+            self._put_back.add(order.job)
+            log.warning("build_put_back", job=order.job, cause=str(error))
+            return None
+        if isinstance(error, EngineRefused):
+            return Rejected(order.job, StateName.BUILD_FAILED, Reason(error.code, str(error)))
+        log.exception("bundle_defect", job=order.job, bundle=order.bundle)  # noqa: LOG004 - our caller handles it
+        sentence = "DoPQ itself failed on this bundle; the admin finds the cause in the node's log."
+        return Rejected(order.job, StateName.BUILD_FAILED, Reason("internal", sentence))
 
     def _image_or_reason(self, order: Accepted, cancelled: threading.Event) -> Built | Rejected:
         settings = self._settings
         workdir = settings.jobs / str(order.job)
         try:
-            prepared = prepare(
-                settings.spool / order.key,
+            prepared = self._gate.prepare(
+                settings.watch.spool / order.key,
                 workdir,
                 bundle_name=order.bundle,
                 default_name=name_from_bundle(order.bundle),
                 user=order.user,
-                defaults=settings.defaults,
-                limits=settings.limits,
-                templates=settings.templates,
-                python_base=settings.python_base,
+                rules=settings.rules,
+                labels=self._maker.labels(order),
+                cancelled=cancelled,
             )
-            with BuildLog(Path(order.build_log)) as build_log:
-                image = self._build(order, prepared.context, build_log, cancelled)
+            make = self._maker.load if prepared.is_image else self._maker.make
+            with BuildLogFile(Path(order.build_log), workdir / BUILD_LOG) as build_log:
+                image = make(order, prepared.context, build_log.write, cancelled)
             prepared.context.unlink()
+            self._say(self._maker.admit(order, image, cancelled))
         except BundleRejected as refused:
             problems = tuple(problems_of(refused))
             return Rejected(order.job, StateName.INVALID, Reason(refused.code, "The bundle was refused."), problems)
-        except (BuildFailed, BadConfig, EngineRefused) as failed:
+        except (BuildFailed, BadConfig) as failed:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
-
-    def _build(self, order: Accepted, context: Path, build_log: BuildLog, cancelled: threading.Event) -> ImageId:
-        labels = {"dopq.node": self._settings.node_id, "dopq.job": str(order.job)}
-        while True:
-            try:
-                with context.open("rb") as tar:
-                    return self._engine.build(
-                        tar,
-                        tag=f"dopq/{order.user}/{order.job}",
-                        labels=labels,
-                        log=build_log.write,
-                        cancelled=cancelled,
-                        timeout_s=self._settings.timeout_s,
-                    )
-            except EngineUnavailable as away:
-                log.warning("engine_away", job=order.job, cause=away.message)
-                build_log.write(f"The container engine does not answer; trying again: {away.message}\n".encode())
-                if cancelled.wait(ENGINE_RETRY_S):
-                    raise BuildFailed("The build was broken off.") from away
 
 
 def main(settings: ProviderSettings, pipe: Connection) -> None:
@@ -250,16 +288,18 @@ def main(settings: ProviderSettings, pipe: Connection) -> None:
 
 def speak(pipe: Connection, said: queue.SimpleQueue[FromProvider]) -> None:
     """Pass on what is said until the node has gone."""
-    with suppress(OSError):
+    with contextlib.suppress(OSError):
         while True:
             pipe.send(said.get())
 
 
 def serve(provider: Provider, pipe: Connection, clock: Clock) -> None:
-    """Alternate between looking at the inbox and hearing the node. Raises `EOFError` or `OSError` when it has gone."""
-    next_look = clock.monotonic()
+    """Hear the node and beat. Raises `EOFError` or `OSError` when the node has gone."""
+    provider.watch.start()
+    next_beat = clock.monotonic()
     while True:
-        if pipe.poll(max(0.0, next_look - clock.monotonic())):
+        if pipe.poll(max(0.0, next_beat - clock.monotonic())):
             provider.hear(pipe.recv())
         else:
-            next_look = clock.monotonic() + provider.look()
+            provider.beat()
+            next_beat = clock.monotonic() + BEAT_S

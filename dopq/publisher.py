@@ -20,6 +20,7 @@ from dopq.errors import DopqError
 from dopq.job import Ended, Job, JobId, StateName, UserName
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
+from dopq.share import require_share
 from dopq.utils.files import fsync_folder, write_atomic
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
@@ -184,7 +185,12 @@ def _reason_of(target: Path) -> int | None:
 
 
 def make_user_folders(paths: Paths, user: UserName, uid: int | None) -> Path:
-    """The user's folders in the share; returns the inbox. With a `uid` the inbox belongs to that user."""
+    """The user's folders in the share; returns the inbox. With a `uid` the inbox belongs to that user.
+
+    Raises:
+        OperatorError: the share is away; once it is there this makes what is missing.
+    """
+    require_share(paths)
     inbox = paths.inbox / user
     for folder in (inbox, paths.outbox / user, paths.invalid / user, paths.failed / user):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)

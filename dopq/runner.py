@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from dopq.config import ContainerSettings, Paths
-from dopq.container_handler.container import NODE_LABEL, container_name, container_name_prefix, container_request
+from dopq.config import ContainerSettings, Paths, TemplatesSettings
+from dopq.container_handler.container import NODE_LABEL, container_name, container_request, is_of_node, job_user
 from dopq.container_handler.engine import (
     Absent,
     Alive,
@@ -69,6 +69,7 @@ class RunnerSettings:
     node_id: str
     paths: Paths
     container: ContainerSettings
+    templates: TemplatesSettings
 
 
 class Runner:
@@ -171,7 +172,7 @@ class Runner:
             raise EngineRefused(f"Job {job.id} has no lease any more.")
         folder = self._settings.paths.jobs / str(job.id)
         (folder / OUTPUT).mkdir(mode=0o777, parents=True, exist_ok=True)
-        (folder / OUTPUT).chmod(0o777)  # the image decides which user its process is
+        (folder / OUTPUT).chmod(0o777)  # whoever the job's processes run as
         self._engine.create(
             container_request(
                 job,
@@ -181,6 +182,8 @@ class Runner:
                 folder=folder,
                 data=self._settings.paths.data,
                 settings=self._settings.container,
+                templates=self._settings.templates,
+                user=job_user(self._settings.container.user, service=(os.geteuid(), os.getegid())),
             )
         )
 
@@ -276,8 +279,7 @@ class Runner:
 
     def _remove_unleased(self, names: Iterable[ContainerName]) -> None:
         wanted = {self._name(job) for job in self._platform.alive() if lease_of(job.state)}
-        # A label alone proves nothing: images carry it too, and hand it on to whatever people make of them.
-        ours = {name for name in names if name.startswith(container_name_prefix(self._settings.node_id))}
+        ours = {name for name in names if is_of_node(self._settings.node_id, name)}
         for name in ours - wanted:
             self._asking(partial(self._engine.remove, name))
             log.info("container_swept", container=name)

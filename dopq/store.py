@@ -45,6 +45,11 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX events_by_job ON events (job, seq);
     CREATE TABLE accounts (user TEXT PRIMARY KEY, usage REAL NOT NULL, as_of REAL NOT NULL, rate REAL NOT NULL) STRICT;
     """,
+    """
+    CREATE TABLE images (
+        job INTEGER PRIMARY KEY REFERENCES jobs (id), image TEXT NOT NULL, fingerprint TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 
 _JOB = TypeAdapter(Job)

@@ -10,11 +10,27 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotFound, WrongState
-from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected, Taken
-from dopq.job import Building, Ended, Job
+from dopq.handover import (
+    Abandon,
+    Accepted,
+    Alive,
+    Built,
+    Declined,
+    FromNode,
+    FromProvider,
+    GoesOn,
+    Imaged,
+    Known,
+    OnHold,
+    Rejected,
+    Taken,
+)
+from dopq.images import Images
+from dopq.job import Building, Ended, Held, Job
 from dopq.outbox import BUILD_LOG, Outbox, name_from_bundle
 from dopq.provider import ProviderSettings, main
 from dopq.users import Users
@@ -27,6 +43,13 @@ SHORT_LIFE_S = 5.0
 LONGEST_PAUSE_S = 5.0
 END_S = 5.0
 
+HANG_S = 30.0
+"""A Provider that has said nothing for so long hangs: it would have beaten thirty times."""
+
+
+_Outgoing = queue.SimpleQueue[FromNode | Job | None]
+"""What a Provider is to be told; a job becomes an order when its turn comes, None is the end."""
+
 
 class Supervisor:
     """Keeps the Provider running until it is stopped."""
@@ -35,23 +58,27 @@ class Supervisor:
         self,
         platform: DataPlatform,
         users: Users,
+        images: Images,
         outbox: Outbox,
         settings: ProviderSettings,
         clock: Clock,
         target: Callable[[ProviderSettings, Connection], None] = main,
+        hang_s: float = HANG_S,
     ) -> None:
         self._platform = platform
         self._users = users
+        self._images = images
         self._outbox = outbox
         self._settings = settings
         self._clock = clock
         self._target = target
-        self._to_provider: queue.SimpleQueue[Job | Abandon] = queue.SimpleQueue()
+        self._hang_s = hang_s
+        self._outgoing: _Outgoing = queue.SimpleQueue()  # one for each life
         self._doorbell, self._ring = os.pipe()
-        os.set_blocking(self._ring, False)  # a full doorbell rings anyway
         self._stopping = threading.Event()
         self._process: BaseProcess | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self.last_beat = Alive()  # what the Provider last said of itself, for `system`
 
     @property
     def pid(self) -> int | None:
@@ -67,22 +94,15 @@ class Supervisor:
     def stop(self, timeout_s: float) -> None:
         """End the Provider: by closing its pipe, and by SIGKILL if that is not enough in `timeout_s`."""
         self._stopping.set()
-        self._ring_doorbell()
+        os.write(self._ring, b".")
         self._thread.join(timeout_s)
 
     def _note(self, job: Job) -> None:
         """A listener of the platform: pass on what concerns the Provider, without ever waiting for it."""
         if isinstance(job.state, Building):
-            self._to_provider.put(job)
+            self._outgoing.put(job)
         elif isinstance(job.state, Ended) and job.state.work is None:
-            self._to_provider.put(Abandon(job.id))
-        else:
-            return
-        self._ring_doorbell()
-
-    def _ring_doorbell(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._ring, b".")
+            self._outgoing.put(Abandon(job.id))
 
     def _run(self) -> None:
         pause_s = 0.1
@@ -116,45 +136,69 @@ class Supervisor:
 
     def _live(self, pipe: Connection, process: BaseProcess) -> None:
         """One life of a Provider: from telling it all that is to be done until its death or our stop."""
+        outgoing = self._outgoing = queue.SimpleQueue()  # before the jobs are looked through: none falls between
+        writer = threading.Thread(target=self._write, args=(pipe, outgoing), name="to-provider", daemon=True)
+        writer.start()
         try:
-            for job in self._platform.alive():
-                if isinstance(job.state, Building):
-                    pipe.send(self._order(job))
-            while not self._stopping.is_set():
-                for ready in wait([pipe, process.sentinel, self._doorbell]):
-                    if ready is pipe:
-                        answer = self._answer(pipe.recv())
-                        if answer:
-                            pipe.send(answer)
-                    elif ready == self._doorbell:
-                        os.read(self._doorbell, 4096)
-                        self._forward(pipe)
-                    else:
-                        return
+            self._brief(outgoing)
+            self._listen(pipe, process)
         except (EOFError, OSError) as error:
             log.warning("provider_pipe_broken", cause=type(error).__name__)
         except Exception:
             log.exception("supervisor_defect")
+        finally:
+            outgoing.put(None)
 
-    def _forward(self, pipe: Connection) -> None:
-        while True:
-            try:
-                news = self._to_provider.get_nowait()
-            except queue.Empty:
+    def _brief(self, outgoing: _Outgoing) -> None:
+        """Tell a new Provider everything: what can be found again, and what is to be built."""
+        for made in self._images.all():
+            if made.fingerprint:
+                outgoing.put(Known(made.user, made.fingerprint, made.image))
+        for job in self._platform.alive():
+            if isinstance(job.state, Building | Held):
+                outgoing.put(job)
+
+    def _listen(self, pipe: Connection, process: BaseProcess) -> None:
+        """Hear the Provider until it dies, or has been silent for so long that it is killed, or we stop."""
+        heard_s = self._clock.monotonic()
+        while not self._stopping.is_set():
+            left_s = heard_s + self._hang_s - self._clock.monotonic()
+            if left_s <= 0:
+                log.error("provider_hangs", pid=process.pid, silent_s=self._hang_s)
+                process.kill()
                 return
-            pipe.send(self._order(news) if isinstance(news, Job) else news)
+            ready = wait([pipe, process.sentinel, self._doorbell], left_s)
+            if pipe in ready:
+                heard_s = self._clock.monotonic()
+                self._hear(pipe.recv())
+            elif process.sentinel in ready:
+                return
 
-    def _answer(self, message: FromProvider) -> FromNode | None:
+    def _write(self, pipe: Connection, outgoing: _Outgoing) -> None:
+        """Send what there is to say; in a thread of its own, since a full pipe or a dead share may keep it waiting."""
+        with contextlib.suppress(OSError):  # it died; the next life is told everything anew
+            while (news := outgoing.get()) is not None:
+                pipe.send(self._order(news) if isinstance(news, Job) else news)
+
+    def _hear(self, message: FromProvider) -> None:
         match message:
             case Taken(key, user, bundle):
                 if self._users.by_name(user) is None:
-                    return Declined(key)
-                return self._order(self._platform.accept(user, bundle, key, name_from_bundle(bundle)))
+                    self._outgoing.put(Declined(key))
+                else:
+                    self._outgoing.put(self._platform.accept(user, bundle, key, name_from_bundle(bundle)))
             case Built(job, spec, image, has_input):
                 self._settle(lambda: self._platform.enqueue(job, spec, image, has_input=has_input), message)
             case Rejected(job, outcome, reason, problems):
                 self._settle(lambda: self._platform.reject(job, outcome, reason, problems), message)
-        return None
+            case Imaged(job, image, fingerprint):
+                self._images.add(job, image, fingerprint)
+            case OnHold(job, reason):
+                self._settle(lambda: self._platform.hold(job, reason), message)
+            case GoesOn(job):
+                self._settle(lambda: self._platform.resume(job), message)
+            case Alive():
+                self.last_beat = message
 
     def _settle(self, command: Callable[[], Job], message: FromProvider) -> None:
         try:
@@ -164,17 +208,18 @@ class Supervisor:
             log.info("provider_late", message=type(message).__name__, cause=late.message)
 
     def _order(self, job: Job) -> Accepted:
-        build = isinstance(job.state, Building)
-        build_log = str(self._outbox.place(job) / BUILD_LOG) if build else ""
-        if build:
-            self._make_folder(job)
-        return Accepted(job.key, job.id, job.user, job.bundle, build_log, build)
+        build = isinstance(job.state, Building | Held)
+        held = isinstance(job.state, Held)
+        return Accepted(job.key, job.id, job.user, job.bundle, str(self._build_log(job)), build, held)
 
-    def _make_folder(self, job: Job) -> None:
+    def _build_log(self, job: Job) -> Path:
+        """Where the build log belongs; its folder is there unless the share is away."""
         try:
-            self._outbox.folder(job)
-        except OSError as away:  # the build goes on without; the publisher makes it once the share is back
-            log.warning("no_folder_for_build_log", job=job.id, cause=away.strerror)
+            folder = self._outbox.folder(job)
+        except OSError as error:
+            log.warning("share_refuses", job=job.id, cause=error.strerror)
+            folder = self._outbox.place(job)
+        return folder / BUILD_LOG
 
 
 def _end(process: BaseProcess) -> None:

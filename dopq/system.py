@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dopq.container_handler.engine import Capacity
+from dopq.handover import Deferred
 from dopq.job import GpuId, Job, gpus_held
 from dopq.utils.cpu import Host, process_memory
 from dopq.utils.gpu import GpuSurvey
-from dopq.wire import Plain
+from dopq.wire import Plain, time_to_wire
 
 
 def engine_to_wire(capacity: Capacity | None) -> Plain | None:
@@ -38,6 +39,20 @@ def processes_to_wire(pids: Mapping[str, int | None]) -> list[Plain]:
     return [
         {"name": name, "pid": pid, "rss_bytes": process_memory(pid).rss_bytes if pid else None}
         for name, pid in pids.items()
+    ]
+
+
+def deferred_to_wire(files: Iterable[Deferred]) -> list[Plain]:
+    """The files in inboxes that are seen, but not taken yet, and why."""
+    return [
+        {
+            "user": str(file.user),
+            "name": file.name,
+            "size_bytes": file.size_bytes,
+            "since_at": time_to_wire(file.since),
+            "why": file.why,
+        }
+        for file in files
     ]
 
 

@@ -14,6 +14,7 @@ from dopq import errors
 from dopq.errors import DopqError
 from dopq.job import (
     Ended,
+    Held,
     Job,
     JobSpec,
     Problem,
@@ -91,7 +92,7 @@ def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, pena
 
 
 def _reason(job: Job, place: Place | None) -> Reason | None:
-    if isinstance(job.state, Stopping | Ended):
+    if isinstance(job.state, Held | Stopping | Ended):
         return job.state.reason
     return place.reason if place else None
 

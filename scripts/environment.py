@@ -32,7 +32,7 @@ FAST_TESTS = {
     "gcc": "gcc",
     "libc6-dev": "/usr/include/stdlib.h",
 }
-TESTS = {**FAST_TESTS, **ENGINE}
+TESTS = {**FAST_TESTS, **ENGINE, **BASE_IMAGE}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Condition, Event
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from dopq.container_handler.engine import (
     Absent,
@@ -25,6 +27,7 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
 )
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, DopqError, EngineRefused
 from dopq.job import ImageId, ResourceUse
 
@@ -88,6 +91,7 @@ class FakeEngine:
         programs: what commands do, by command line; those not named here write nothing and succeed at once. A `RUN`
             line of a Dockerfile is the command `("/bin/sh", "-c", line)`.
         requests: every container that was ever created, in order.
+        image_sizes: bytes of images that are not 1 MiB.
         starts: every process that was ever started, by its container.
     """
 
@@ -95,8 +99,10 @@ class FakeEngine:
         self.clock = clock or FakeClock()
         self.programs: dict[tuple[str, ...], Program] = {}
         self.requests: list[ContainerRequest] = []
+        self.image_sizes: dict[ImageId, int] = {}
         self.starts: list[ContainerName] = []
         self._commands: dict[ImageId, tuple[str, ...]] = {}  # of every image, what it runs when not told otherwise
+        self._triggers: dict[ImageId, str] = {}
         self._tags: dict[str, ImageId] = {}
         self._containers: dict[ContainerName, _Container] = {}
         self._trouble: dict[str, deque[_Trouble]] = {}
@@ -144,11 +150,22 @@ class FakeEngine:
 
     def capacity(self) -> Capacity:
         with self._scripted("capacity"):
-            return Capacity(version="20.10.0-fake", cpus=8, memory_bytes=32 << 30, has_buildkit=True)
+            return Capacity(version="20.10.0-fake", cpus=8, memory_bytes=32 << 30, has_buildkit=True, root=Path("/"))
 
     def image(self, reference: str) -> ImageId | None:
         with self._scripted("image"):
             return self._find_image(reference)
+
+    def image_bytes(self, image: ImageId) -> int | None:
+        with self._scripted("image_bytes"):
+            return self.image_sizes.get(image, 1 << 20) if image in self._commands else None
+
+    def tag(self, image: ImageId, reference: str) -> bool:
+        with self._scripted("tag"):
+            if image not in self._commands:
+                return False
+            self._tags[_with_tag(reference)] = image
+            return True
 
     def build(
         self,
@@ -159,8 +176,12 @@ class FakeEngine:
         log: Callable[[bytes], object],
         cancelled: Event,
         timeout_s: float,
+        memory_bytes: int | None = None,
+        bases: Collection[BaseImage] = (),
     ) -> ImageId:
         with self._troubled("build"):  # not locked: a build may go on for long
+            for base in sorted(bases):
+                self._admit(base)
             return self._build(_dockerfile(context), tag, log, cancelled, timeout_s)
 
     def _build(
@@ -176,13 +197,29 @@ class FakeEngine:
                 self._run_step(line, self.programs.get(("/bin/sh", "-c", rest), Program()), log, cancelled, timeout_s)
             elif instruction == "CMD":
                 command = ("/bin/sh", "-c", rest)
-        return self.add_image(tag, command)
+        image = self.add_image(tag, command)
+        if triggers := [line for line in lines if line.startswith("ONBUILD ")]:
+            self._triggers[image] = triggers[0]
+        return image
+
+    def _admit(self, base: BaseImage) -> None:
+        image = self._find_image(base.reference)
+        if image is None:
+            raise BuildFailed(f"The base image {base.reference} is not on this machine and could not be fetched.")
+        if trigger := self._triggers.get(image):
+            raise BuildFailed(f"The base image {base.reference} brings instructions of its own: {trigger}.")
+        if base.platform not in {"", "linux/amd64"}:
+            raise BuildFailed(f"FROM asks for {base.reference} for {base.platform}, and this node has linux/amd64.")
 
     def import_image(self, root: BinaryIO, *, reference: str, changes: tuple[str, ...] = ()) -> ImageId:
         with self._scripted("import_image"):
             root.read()
             commands = [("/bin/sh", "-c", c.removeprefix("CMD ")) for c in changes if c.startswith("CMD ")]
             return self.add_image(reference, commands[-1] if commands else ())
+
+    def load(self, archive: BinaryIO, *, tag: str) -> ImageId:
+        with self._scripted("load"):
+            return self.add_image(tag, _saved_command(archive))
 
     def remove_image(self, reference: str) -> None:
         with self._scripted("remove_image"):
@@ -354,3 +391,20 @@ def _dockerfile(context: BinaryIO) -> list[str]:
                 assert file is not None
                 return [line.strip() for line in file.read().decode().splitlines() if line.strip()]
     raise BuildFailed("The image could not be built: it has no Dockerfile.")
+
+
+def _saved_command(archive: BinaryIO) -> tuple[str, ...]:
+    """What the image in an archive runs."""
+    try:
+        with tarfile.open(fileobj=archive) as tar:
+            [image] = json.load(_opened(tar, "manifest.json"))
+            settings = json.load(_opened(tar, image["Config"]))["config"]
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise EngineRefused("The container engine would not load an image: there is none in the archive.") from error
+    return (*(settings.get("Entrypoint") or ()), *(settings.get("Cmd") or ()))
+
+
+def _opened(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = tar.extractfile(name)
+    assert file is not None
+    return file

@@ -17,6 +17,9 @@ import msgpack
 from pydantic import ConfigDict, validate_call
 
 from dopq.config import QueueSettings
+from dopq.container_handler.archive import Limits
+from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.rules import Rules, rules_to_wire
 from dopq.controller import Access, DopqController
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, NotAllowed, NotLoggedIn
@@ -44,6 +47,7 @@ class InMemoryNode:
         (folder / "outbox").mkdir()
         self.outbox = Outbox(folder / "outbox")
         self.stopped = False
+        self.rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400), Limits(bundle_bytes=10 * 2**20))
         self._drops = count()
         (folder / "uploads").mkdir()
         (folder / "spool").mkdir()
@@ -55,6 +59,7 @@ class InMemoryNode:
             system=self._system,
             nodes=dict,
             request_shutdown=self._stop,
+            limits=rules_to_wire(self.rules),
         )
 
     def link(self, token: str | None) -> MemoryLink:
@@ -130,6 +135,15 @@ class InMemoryNode:
             "gpus": [
                 {"uuid": "GPU-1", "model": "A100", "memory_used_bytes": 2**30, "utilisation_percent": 12, "job": None},
                 {"uuid": "GPU-2", "model": "A100", "memory_used_bytes": None, "utilisation_percent": None, "job": 7},
+            ],
+            "deferred": [
+                {
+                    "user": "anna",
+                    "name": "iris.zip.part",
+                    "size_bytes": 5 * 2**20,
+                    "since_at": time_to_wire(self.clock.now() - timedelta(minutes=5)),
+                    "why": "it has the name of a temporary file; rename it when it is complete",
+                }
             ],
             "warnings": ["The disk is nearly full."],
         }

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self, cast
 
 from dopq.errors import TryAgain
+from dopq.job import StateName
 from dopq.wire import Plain
 from dopq_client import settings
 from dopq_client.link import Link, PyroLink
@@ -39,7 +40,7 @@ READ_BYTES = 256 * 1024
 
 
 class WaitTimedOut(TryAgain):
-    """The jobs did not end in the time given. They go on."""
+    """The jobs did not end in the time given. They go on; `details["all_held"]`: once what holds them is over."""
 
     code = "wait_timed_out"
 
@@ -84,6 +85,10 @@ class DopqClient:
     def whoami(self) -> Myself:
         """Your name, role and share weight."""
         return cast("Myself", self._link.call("whoami"))
+
+    def limits(self) -> Plain:
+        """The limits and allow-lists by which the node judges bundles. Works without a token."""
+        return cast("Plain", self._link.call("get_limits"))
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
@@ -258,8 +263,12 @@ def _next_change(link: Link, seq: int, deadline: float | None, jobs: list[JobInf
     while True:
         left = POLL_S if deadline is None else deadline - time.monotonic()
         if left <= 0:
-            waiting = ", ".join(str(job["id"]) for job in jobs if not has_ended(job))
-            raise WaitTimedOut(f"The time ran out; these jobs go on: {waiting}.", "Wait again, or longer.")
+            open_jobs = [job for job in jobs if not has_ended(job)]
+            raise WaitTimedOut(
+                f"The time ran out; these jobs go on: {', '.join(str(job['id']) for job in open_jobs)}.",
+                "Wait again, or longer.",
+                all_held=all(job["state"] == StateName.HELD for job in open_jobs),
+            )
         newest = _newest(link, seq, min(left, POLL_S))
         if newest != seq:  # smaller after a restart of the node: that is news too
             return newest

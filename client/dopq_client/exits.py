@@ -30,6 +30,7 @@ class Exit(IntEnum):
     UNREACHABLE = 5
     TIMED_OUT = 6
     CANCELLED = 7
+    HELD = 8
     DEFECT = 70  # EX_SOFTWARE of sysexits.h: a defect of DoPQ, never the outcome of a job
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -50,7 +51,7 @@ _FAMILIES: tuple[tuple[type[DopqError], Exit], ...] = (
 def exit_of_error(error: DopqError) -> Exit:
     """The exit code of a command that ended with `error`."""
     if error.code == "wait_timed_out":  # by code: its class lives in client.py, which `--help` need not load
-        return Exit.TIMED_OUT
+        return Exit.HELD if error.details.get("all_held") else Exit.TIMED_OUT
     return next((code for family, code in _FAMILIES if isinstance(error, family)), Exit.DEFECT)
 
 

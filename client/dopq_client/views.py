@@ -17,6 +17,7 @@ from dopq_client.words import NOTHING, elapsed, local, reason, since, size, span
 
 _STYLES: dict[str, str] = {
     StateName.BUILDING: "cyan",
+    StateName.HELD: "magenta",
     StateName.QUEUED: "yellow",
     StateName.STARTING: "green",
     StateName.RUNNING: "green",
@@ -102,6 +103,17 @@ def problems_table(problems: Sequence[Mapping[str, object]]) -> RenderableType:
     return table
 
 
+def checked(
+    bundle: str, job: Mapping[str, object] | None, problems: Sequence[Mapping[str, object]], told: str
+) -> RenderableType:
+    """What the gate says of a bundle, and by which limits."""
+    by = Text(clean(told), style="dim")
+    if job is None:
+        return Group(Text(f"{clean(bundle)} would be refused:"), Text(), problems_table(problems), Text(), by)
+    template = f", by the template {clean(job['template'])}" if job["template"] else ""
+    return Group(Text(f"{clean(bundle)} is fine: job {clean(job['name'])}{template}."), by)
+
+
 def users_table(users: Sequence[UserStatistics]) -> RenderableType:
     """Who has used what, the one who goes next first."""
     table = _table()
@@ -141,7 +153,7 @@ def _why(job: JobInfo) -> str:
 def _counts(jobs: Mapping[str, int]) -> tuple[int, int, int]:
     """How many run, wait and have ended."""
     running = sum(jobs.get(state, 0) for state in (StateName.STARTING, StateName.RUNNING, StateName.STOPPING))
-    waiting = sum(jobs.get(state, 0) for state in (StateName.BUILDING, StateName.QUEUED))
+    waiting = sum(jobs.get(state, 0) for state in (StateName.BUILDING, StateName.HELD, StateName.QUEUED))
     return running, waiting, sum(jobs.values()) - running - waiting
 
 

@@ -75,7 +75,7 @@ def size(count: float | None) -> str:
 def since(job: JobInfo) -> str | None:
     """When the job got into the state in which it is, as far as the wire tells."""
     match job["state"]:
-        case StateName.BUILDING:
+        case StateName.BUILDING | StateName.HELD:
             return job["submitted_at"]
         case StateName.QUEUED | StateName.STARTING:
             return job["queued_at"]

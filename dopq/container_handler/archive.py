@@ -1,7 +1,7 @@
 """What may be in an archive, judged on its table of contents alone, whatever its format.
 
 The checks are pure: they look at names and claims. Whether the content keeps what the claims promise shows while it is
-read, and is the business of the one file per format that implements `Archive` (`zip_archive.py`).
+read, and is the business of the one file per format that implements `Archive` (`zip_archive.py`, `tar_archive.py`).
 """
 
 from __future__ import annotations
@@ -92,12 +92,22 @@ class Archive(Protocol):
 
     @property
     def members(self) -> Sequence[Member]:
-        """Every entry in the order of the archive."""
+        """Every entry in the order of the archive, at most one more than the limits allow."""
         ...
 
     def open(self, member: Member) -> Content:
         """Read a file without an obstacle."""
         ...
+
+
+def file_problem(size: int, limits: Limits) -> Problem | None:
+    """Whether a file of `size` bytes can be a bundle at all."""
+    if size > limits.bundle_bytes:
+        what = f"it has {size} bytes, {limits.bundle_bytes} are allowed"
+        return Problem("bundle", what, "Leave large data out; the lab's data is mounted at /data.")
+    if not size:
+        return Problem("bundle", "it is empty (0 bytes)", "Copy it again, all of it.")
+    return None
 
 
 def size_problems(members: Sequence[Member], limits: Limits) -> list[Problem]:
@@ -126,16 +136,19 @@ def is_junk(path: PurePosixPath) -> bool:
 
 def _member_problems(member: Member, limits: Limits) -> Iterator[Problem]:
     where = shown(member.name)
-    if reasons := list(_name_reasons(member.name, limits)):
-        yield Problem(where, "; ".join(reasons), "Rename it and zip again.")
+    is_top = member.kind is Kind.FOLDER and member.name in {".", "./"}  # as `tar -C folder .` writes it first
+    if not is_top and (reasons := list(_name_reasons(member.name, limits))):
+        yield Problem(where, "; ".join(reasons), "Rename it and pack the bundle again.")
     if member.kind is Kind.LINK:
         yield Problem(where, "it is a link", "Put the file itself into the bundle.")
     if member.kind is Kind.SPECIAL:
         yield Problem(where, "it is neither a file nor a folder", "Leave it out.")
     if member.kind is Kind.FOLDER and member.size:
-        yield Problem(where, "it is a folder with content of its own", "Zip the bundle again.")
+        yield Problem(where, "it is a folder with content of its own", "Pack the bundle again.")
     if member.obstacle:
-        yield Problem(where, member.obstacle, "Zip the bundle again with a plain 'zip -r', without a password.")
+        yield Problem(
+            where, member.obstacle, "Pack the bundle again with plain 'zip -r' or 'tar -czf', without a password."
+        )
 
 
 def _name_reasons(name: str, limits: Limits) -> Iterator[str]:
@@ -150,19 +163,31 @@ def _name_reasons(name: str, limits: Limits) -> Iterator[str]:
         yield "the name has a backslash; entries use '/'"
     if re.match(r"[A-Za-z]:", name):
         yield "the name begins with a drive letter"
-    if any(map(_is_deceptive, name)):
-        yield "the name has control or bidirectional characters"
+    if not name.isprintable():  # as all but a few are
+        yield from _unprintable_reasons(name)
     if any(_bytes(part) > limits.name_bytes for part in parts) or _bytes(name) > limits.path_bytes:
         yield f"the name is too long ({limits.name_bytes} bytes a part, {limits.path_bytes} in all)"
     if len(parts) > limits.depth:
         yield f"it lies more than {limits.depth} folders deep"
 
 
+def _unprintable_reasons(name: str) -> Iterator[str]:
+    if any(map(_is_no_text, name)):
+        yield "the name is not written in UTF-8"
+    if any(map(_is_deceptive, name)):
+        yield "the name has control or bidirectional characters"
+
+
 def _is_deceptive(character: str) -> bool:
-    """Control characters, lone surrogates, line separators, and what turns the direction of text (Unicode UAX #9)."""
-    if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
+    """Control characters, line separators, and what turns the direction of text (Unicode UAX #9)."""
+    if unicodedata.category(character) in {"Cc", "Zl", "Zp"}:
         return True
     return character in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def _is_no_text(character: str) -> bool:
+    """Half a character, or what stands for a byte that is none."""
+    return unicodedata.category(character) == "Cs"
 
 
 def _bytes(text: str) -> int:
@@ -180,7 +205,7 @@ def _collisions(members: Iterable[Member]) -> Iterator[Problem]:
         for step in [*folders, member]:
             first = seen.setdefault(unicodedata.normalize("NFC", str(step.path)).casefold(), step)
             if first is not step and (clash := _clash(first, step)):
-                yield Problem(shown(step.name), clash, "Rename or remove one of them, and zip again.")
+                yield Problem(shown(step.name), clash, "Rename or remove one of them, and pack the bundle again.")
                 break
 
 

@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from dopq.config import ContainerSettings
+from dopq.config import ContainerSettings, TemplatesSettings
 from dopq.container_handler.engine import ContainerName, ContainerRequest
+from dopq.container_handler.template import job_environment
 from dopq.job import Job, JobId, Lease, Mount, Work
 
 NODE_LABEL = "dopq.node"
 JOB_LABEL = "dopq.job"
 ATTEMPT_LABEL = "dopq.attempt"
 
+AUTOMATIC_USER = "auto"
+_NOBODY = "65534:65534"
+_HOME = "/tmp"  # noqa: S108 - in the container: the one folder that images let everybody write to
+
 
 def container_name(node_id: str, job: JobId, attempt: int) -> ContainerName:
     """The one name that this attempt can have, so that whoever asks twice finds what the first call made."""
-    return ContainerName(f"{container_name_prefix(node_id)}{job}-{attempt}")
+    return ContainerName(f"dopq-{node_id}-{job}-{attempt}")
 
 
-def container_name_prefix(node_id: str) -> str:
-    """How the names of all containers of a node begin."""
-    return f"dopq-{node_id}-"
+def is_of_node(node_id: str, name: ContainerName) -> bool:
+    """Whether a container bears a name that this node gives; labels alone do not tell, since images bring them too."""
+    return re.fullmatch(rf"dopq-{re.escape(node_id)}-[0-9]+-[0-9]+", name) is not None
+
+
+def job_user(setting: str, *, service: tuple[int, int]) -> str | None:
+    """Whom the processes of jobs run as, `uid:gid`; None: as the image says.
+
+    Args:
+        setting: `[container] user`.
+        service: uid and gid of this service. One that is not root could neither move nor remove what another user has
+            written, so by default its jobs run as itself.
+    """
+    if setting == AUTOMATIC_USER:
+        return _NOBODY if service[0] == 0 else f"{service[0]}:{service[1]}"
+    return setting or None
 
 
 def container_request(
-    job: Job, work: Work, lease: Lease, *, node_id: str, folder: Path, data: Path | None, settings: ContainerSettings
+    job: Job,
+    work: Work,
+    lease: Lease,
+    *,
+    node_id: str,
+    folder: Path,
+    data: Path | None,
+    settings: ContainerSettings,
+    templates: TemplatesSettings,
+    user: str | None = None,
 ) -> ContainerRequest:
     """All that the container of a job is created from.
 
     Args:
         folder: the job's private working folder; `output` and `input` below it become /output and /input.
         data: the lab's data, seen read-only as /data and, for bundles of DoPQ 1.0, as /imgdir.
+        user: see `job_user`. The image's home folder is not theirs, so they get another.
     """
     spec = work.spec
+    home = {"HOME": _HOME} if user else {}
+    identity = {"DOPQ_JOB": str(job.id), "DOPQ_ATTEMPT": str(lease.attempt)}
     return ContainerRequest(
         name=container_name(node_id, job.id, lease.attempt),
         image=work.image,
@@ -41,8 +72,9 @@ def container_request(
         gpus=lease.gpus,
         command=spec.command,
         entrypoint=spec.entrypoint,
-        environment=dict(spec.environment) | {"DOPQ_JOB": str(job.id), "DOPQ_ATTEMPT": str(lease.attempt)},
+        environment={**home, **job_environment(templates, spec.template), **dict(spec.environment), **identity},
         working_dir=spec.working_dir,
+        user=user,
         stop_signal=spec.stop_signal,
         hostname=f"job-{job.id}",
         network=settings.network,

@@ -24,8 +24,11 @@ from dopq.container_handler.spec_fields import (
     GpuCount,
     Name,
     Priority,
+    PythonVersion,
     SignalName,
     Size,
+    SlotCount,
+    TemplateName,
     Time,
     Words,
     slug,
@@ -37,7 +40,7 @@ JSON_FILE = "container_config.json"
 TOML_FILE = "job.toml"
 SPEC_FILES = (JSON_FILE, TOML_FILE)
 
-_NOT_YET = frozenset({"retries", "after", "network", "template", "python", "ports", "notify"})
+_NOT_YET = frozenset({"retries", "after", "network", "ports", "notify"})
 _LONGEST_SPEC = 64 * 1024
 
 
@@ -55,30 +58,43 @@ class SpecDefaults:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RunParams(_Table):
     """The allow-list of `run_params`: of all that docker-py's `run()` takes, what is the job's own business."""
 
     command: Words | None = None
+    """Replaces the image's CMD: text that is split as a shell would, or a list of words."""
     entrypoint: Words | None = None
+    """Replaces the image's ENTRYPOINT."""
     environment: Environment | None = None
+    """Added to the image's environment."""
     working_dir: Folder | None = None
+    """Folder in the container in which the command runs; by default the image's WORKDIR."""
     shm_size: Size | None = None
+    """Size of /dev/shm; by default the node's."""
     stop_signal: SignalName | None = None
+    """What the process gets first when it has to stop; by default the image's STOPSIGNAL."""
 
 
 class ContainerConfig(_Table):
     """`container_config.json`."""
 
     name: Name | None = None
+    """The job's name; by default that of the bundle's file."""
     executor_name: str | None = None
+    """The user who hands the bundle in; nobody else's name is taken."""
     num_gpus: GpuCount | None = None
-    num_slots: int | None = None
+    """Whole GPUs; by default the node's setting, usually 1 where it has any."""
+    num_slots: SlotCount | None = None
+    """Slots of a GPU; only 1 is handed out."""
     required_memory: Size | None = None
+    """Limit on main memory; by default the node's."""
     build_flag: bool | None = None
+    """Whether an image is to be built; true by default."""
     run_params: RunParams | None = None
+    """How the container is run."""
 
     def to_spec(self, base: JobSpec) -> JobSpec:
         """`base` with all that is said here."""
@@ -87,6 +103,7 @@ class ContainerConfig(_Table):
             base,
             name=self.name,
             gpus=self.num_gpus,
+            build=self.build_flag,
             memory_bytes=self.required_memory,
             shm_bytes=run.shm_size,
             command=run.command,
@@ -101,15 +118,29 @@ class JobToml(_Table):
     """`job.toml`."""
 
     name: Name | None = None
+    """The job's name; by default that of the bundle's file."""
     gpus: GpuCount | None = None
-    slots: int | None = None
+    """Whole GPUs; by default the node's setting, usually 1 where it has any."""
+    slots: SlotCount | None = None
+    """Slots of a GPU; only 1 is handed out."""
     memory: Size | None = None
+    """Limit on main memory; by default the node's."""
     shm_size: Size | None = None
+    """Size of /dev/shm; by default the node's."""
     cpus: Cpus | None = None
+    """Share of the CPU, in cores; no limit by default."""
     time_limit: Time | None = None
+    """The job is stopped after running for so long; by default the node's limit."""
     command: Words | None = None
+    """Replaces the image's CMD: text that is split as a shell would, or a list of words."""
     env: Environment | None = None
+    """Added to the image's environment."""
     priority: Priority | None = None
+    """Order among your own jobs: the higher goes first."""
+    template: TemplateName | None = None
+    """What runs a project without a Dockerfile; by default what its program is written in."""
+    python: PythonVersion | None = None
+    """Version of Python for the template python; by default the node's."""
 
     def to_spec(self, base: JobSpec) -> JobSpec:
         """`base` with all that is said here."""
@@ -124,6 +155,8 @@ class JobToml(_Table):
             command=self.command,
             environment=self.env,
             priority=self.priority,
+            template=self.template,
+            python=self.python,
         )
 
 
@@ -131,13 +164,13 @@ def _said(base: JobSpec, **fields: Any) -> JobSpec:
     return replace(base, **{key: value for key, value in fields.items() if value is not None})
 
 
-def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDefaults, user: str) -> JobSpec:
+def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDefaults, user: str | None) -> JobSpec:
     """The checked spec of a bundle.
 
     Args:
         files: content of those of `SPEC_FILES` that are there; none is fine and means all defaults.
         default_name: where a spec gives no name, the job gets this one, slugged (usually the bundle's file name).
-        user: who handed the bundle in; an `executor_name` must say the same.
+        user: who handed the bundle in; an `executor_name` must say the same. None where that is not known.
 
     Raises:
         BundleRejected: with every problem at once.
@@ -186,17 +219,14 @@ def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:
     if type(slots) is int and slots != 1:
         what = f"{slots} slots were asked for; this version hands out whole GPUs only"
         problems.append(Problem(f"{file}: {slots_key}", what, "Write 1, or leave it out."))
-    if file == JSON_FILE and table.get("build_flag") is False:
-        what = "this version cannot load ready-made images yet"
-        problems.append(Problem(f"{file}: build_flag", what, "Put a Dockerfile into the bundle and write true."))
     return problems
 
 
-def _beyond(file: str, table: Mapping[str, Any], user: str, defaults: SpecDefaults) -> list[Problem]:
+def _beyond(file: str, table: Mapping[str, Any], user: str | None, defaults: SpecDefaults) -> list[Problem]:
     """What this user, or anybody on this node, may not ask for."""
     problems = []
     executor, limit = table.get("executor_name"), table.get("time_limit")
-    if file == JSON_FILE and isinstance(executor, str) and executor != user:
+    if file == JSON_FILE and user is not None and isinstance(executor, str) and executor != user:
         what = f"it says {shown(executor)}, but {shown(user)} handed the bundle in"
         problems.append(Problem(f"{file}: executor_name", what, f'Write "{user}", or leave it out.'))
     seconds = parse_time(limit) if file == TOML_FILE and isinstance(limit, str) else None
@@ -230,6 +260,7 @@ _WANTED = {
     "greater_than_equal": "Write {ge} or more.",
     "less_than_equal": "Write {le} or less.",
     "finite_number": "Write a finite number.",
+    "literal_error": "Write one of these: {expected}.",
 }
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, BinaryIO, Protocol
 
 from dopq.container_handler.build_log import BuildLog, no_base_image
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, EngineUnavailable
 from dopq.job import ImageId
 
 _PIECE_BYTES = 1 << 18
+_CACHE_OWNER = "BUILDKIT_CACHE_MOUNT_NS"  # docs.docker.com, "Dockerfile reference", BuildKit built-in build args
 _LOOK_EVERY_S = 0.1  # how late a cancelled build may be noticed
 
 
@@ -42,6 +44,10 @@ class BuildCalls(Protocol):
 
     def cancel_build(self, build_id: str) -> None:
         """Tell the builder to give a build up; one that is unknown or has ended is fine."""
+        ...
+
+    def image(self, reference: str) -> Mapping[str, Any] | None:
+        """All that the engine knows of a local image; None where there is none of that name."""
         ...
 
     def pull(self, reference: str, timeout_s: float) -> MessageStream:
@@ -79,16 +85,19 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class ImageBuild:
-    """One image to be built from `context`, a seekable tar stream."""
+    """One image to be built from `context`, a seekable tar stream, which takes from `bases`."""
 
     calls: BuildCalls
     context: BinaryIO
     params: Mapping[str, str]
     log: Callable[[bytes], object]
     limit: Limit
+    bases: Collection[BaseImage] = ()
 
     def run(self) -> ImageId:
         """Build; base images that BuildKit cannot fetch by itself are pulled, and the build is repeated."""
+        for base in sorted(self.bases):
+            self._admit(base)
         begin = self.context.tell()
         story, pulled = self._attempt(), set[str]()
         while missing := set(story.unpulled) - pulled:
@@ -97,9 +106,20 @@ class ImageBuild:
             pulled |= missing
             self.context.seek(begin)
             story = self._attempt()
-        if story.image is None:
+        if story.image is None or story.error:  # the classic builder names an image after each stage
             raise story.failure()
         return story.image
+
+    def _admit(self, base: BaseImage) -> None:
+        """Have a base image here and see that it brings no instructions of its own, which no gate has read."""
+        image = self.calls.image(base.reference)
+        if image is None:
+            self._pull(base.reference)
+            image = self.calls.image(base.reference)
+        if image is None:
+            raise BuildFailed(*no_base_image(base.reference, "it was gone again"))
+        if refused := base_refusal(base, image):
+            raise BuildFailed(*refused)
 
     def _attempt(self) -> BuildLog:
         build_id = uuid.uuid4().hex
@@ -161,12 +181,35 @@ def _broken_off_at(limit: Limit, *actions: Callable[[], None]) -> Iterator[list[
     limit.check()
 
 
-def build_params(tag: str, labels: Mapping[str, str], *, buildkit: bool) -> dict[str, str]:
-    """Query of `POST /build` (Docker Engine API 1.41); `forcerm` leaves no container of a failed classic step."""
+def base_refusal(base: BaseImage, image: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why a base image may not be built on, as sentence and hint; `image` is what `GET /images/{name}/json` says."""
+    if triggers := (image.get("Config") or {}).get("OnBuild"):
+        what = f"The base image {base.reference} brings instructions of its own into every build on it"
+        return f"{what}: ONBUILD {triggers[0]}.", "Build on an image without ONBUILD."
+    platform = f"{image['Os']}/{image['Architecture']}"
+    if base.platform and base.platform != platform and not base.platform.startswith(f"{platform}/"):
+        return (
+            f"FROM asks for {base.reference} for {base.platform}, and this node has it for {platform}.",
+            "Leave --platform out.",
+        )
+    return None
+
+
+def build_params(
+    tag: str, labels: Mapping[str, str], *, buildkit: bool, memory_bytes: int | None = None
+) -> dict[str, str]:
+    """Query of `POST /build` (Docker Engine API 1.41); `forcerm` leaves no container of a failed classic step.
+
+    BuildKit keeps what `RUN --mount=type=cache` writes for later builds. The folder part of the tag, `dopq/alice`, says
+    for whose: a cache that strangers share would be theirs to poison.
+    """
+    limits = {} if memory_bytes is None else {"memory": str(memory_bytes), "memswap": str(memory_bytes)}
     return {
         "t": tag,
         "labels": json.dumps(dict(labels)),
         "version": "2" if buildkit else "1",
         "rm": "1",
         "forcerm": "1",
+        **({"buildargs": json.dumps({_CACHE_OWNER: tag.rpartition("/")[0] or tag})} if buildkit else {}),
+        **limits,
     }

@@ -90,6 +90,14 @@ class DockerConnection:
         with suppress(EngineUnavailable), self.translated("cancel a build"):
             self.client.post(self.client._url("/build/cancel"), params={"id": build_id}, timeout=_CANCEL_TIMEOUT_S)
 
+    def image(self, reference: str) -> Mapping[str, Any] | None:
+        """All that the engine knows of a local image; None where there is none of that name."""
+        with self.translated(f"look for the image {reference}"):
+            try:
+                return dict(self.client.inspect_image(reference))
+            except docker.errors.NotFound:
+                return None
+
     def pull(self, reference: str, timeout_s: float) -> Messages:
         """Fetch an image from its registry, with the credentials that the operator has logged in with."""
         repository, tag = docker.utils.parse_repository_tag(reference)

@@ -7,9 +7,10 @@ nor exceptions. Docker's event stream is not used: it replays a few hundred entr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import docker
@@ -30,6 +31,7 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
 )
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import EngineRefused, EngineUnavailable
 from dopq.job import ImageId, ResourceUse
 
@@ -39,6 +41,7 @@ _PING_TIMEOUT_S = 3.0
 _IMPORT_TIMEOUT_S = 600.0
 _REMOVAL_TIMEOUT_S = 30.0
 _PIECE_BYTES = 1 << 18
+_LOADED = "Loaded image ID: "  # what the engine says of an image without a name
 
 
 def find_engine(environment: Mapping[str, str]) -> str | None:
@@ -93,7 +96,8 @@ class DockerEngine:
         """See ContainerEngine."""
         with self._translated("say what it has"):
             version, info = self._client.version(), self._client.info()
-        return Capacity(version["Version"], info["NCPU"], info["MemTotal"], _has_buildkit(version))
+        root = Path(info["DockerRootDir"])
+        return Capacity(version["Version"], info["NCPU"], info["MemTotal"], _has_buildkit(version), root)
 
     # --- images ------------------------------------------------------------------------------------------------------
 
@@ -105,6 +109,23 @@ class DockerEngine:
             except docker.errors.NotFound:
                 return None
 
+    def image_bytes(self, image: ImageId) -> int | None:
+        """See ContainerEngine."""
+        with self._translated(f"measure the image {image}"):
+            try:
+                return int(self._client.inspect_image(image)["Size"])
+            except docker.errors.NotFound:
+                return None
+
+    def tag(self, image: ImageId, reference: str) -> bool:
+        """See ContainerEngine."""
+        repository, tag = docker.utils.parse_repository_tag(reference)
+        with self._translated(f"tag the image {image} as {reference}"):
+            try:
+                return bool(self._client.tag(image, repository, tag))
+            except docker.errors.NotFound:
+                return False
+
     def build(
         self,
         context: BinaryIO,
@@ -114,13 +135,15 @@ class DockerEngine:
         log: Callable[[bytes], object],
         cancelled: threading.Event,
         timeout_s: float,
+        memory_bytes: int | None = None,
+        bases: Collection[BaseImage] = (),
     ) -> ImageId:
         """See ContainerEngine."""
         limit = Limit(cancelled, timeout_s)
         with self._translated("build an image"):
-            buildkit = _has_buildkit(self._client.version())
-        params = build_params(tag, labels, buildkit=buildkit)
-        return ImageBuild(self._connection, context, params, log, limit).run()
+            buildkit = memory_bytes is None and _has_buildkit(self._client.version())
+        params = build_params(tag, labels, buildkit=buildkit, memory_bytes=memory_bytes)
+        return ImageBuild(self._connection, context, params, log, limit, bases).run()
 
     def import_image(self, root: BinaryIO, *, reference: str, changes: tuple[str, ...] = ()) -> ImageId:
         """See ContainerEngine."""
@@ -131,6 +154,17 @@ class DockerEngine:
             self._connection.post("/images/create", params, body=pieces, timeout_s=_IMPORT_TIMEOUT_S)
         ) as answer:
             return _imported(answer, f"import the image {reference}")
+
+    def load(self, archive: BinaryIO, *, tag: str) -> ImageId:
+        """See ContainerEngine."""
+        pieces = iter(partial(archive.read, _PIECE_BYTES), b"")
+        with closing(
+            self._connection.post("/images/load", {"quiet": "1"}, body=pieces, timeout_s=_IMPORT_TIMEOUT_S)
+        ) as answer:
+            image = _loaded(answer)
+        if not self.tag(image, tag):
+            raise EngineUnavailable("The image went as soon as it was loaded.", "Load it again.")
+        return image
 
     def remove_image(self, reference: str) -> None:
         """See ContainerEngine."""
@@ -242,6 +276,16 @@ class DockerEngine:
             found = self._client.containers(all=True, filters=wanted)
         # One that is half removed has no name any more.
         return {ContainerName(c["Names"][0].removeprefix("/")): c["Labels"] or {} for c in found if c["Names"]}
+
+
+def _loaded(stream: Messages) -> ImageId:
+    for message in stream:
+        match message:
+            case {"stream": str(text)} if text.startswith(_LOADED):
+                return ImageId(text.removeprefix(_LOADED).strip())
+            case {"error": str(words)}:
+                raise refusal("load an image", words)
+    raise refusal("load an image", "there is none in the archive")
 
 
 def _imported(stream: Messages, doing: str) -> ImageId:

@@ -7,12 +7,14 @@ contract suite (tests/integration/test_engine_contract.py) runs on both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from threading import Event
 from typing import BinaryIO, NewType, Protocol
 
+from dopq.container_handler.image_name import BaseImage
 from dopq.job import GpuId, ImageId, Mount, ResourceUse
 
 ContainerName = NewType("ContainerName", str)  # deterministic, so that a repeated call finds what the first one made
@@ -20,12 +22,17 @@ ContainerName = NewType("ContainerName", str)  # deterministic, so that a repeat
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the engine says of itself."""
+    """What the engine says of itself.
+
+    Attributes:
+        root: the folder, on the engine's own machine, in which it keeps images and containers.
+    """
 
     version: str
     cpus: int
     memory_bytes: int
     has_buildkit: bool
+    root: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,9 @@ class ContainerRequest:
         gpus: handed over as a device request by UUID; empty asks for none and hides those that there are.
         memory_bytes: limit on memory and swap together; None for no limit.
         network: a network of the engine's: `none`, `bridge` or a name.
-        labels: say which job, attempt and node the container belongs to.
+        labels: say which job, attempt and node the container belongs to; they win over the image's own.
+        user: `uid:gid` of the process; None leaves the image's USER.
+        stop_signal: None for SIGTERM, whatever the image says: the grace period is meant to be one.
     """
 
     name: ContainerName
@@ -48,6 +57,7 @@ class ContainerRequest:
     entrypoint: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     working_dir: str | None = None
+    user: str | None = None
     stop_signal: str | None = None
     hostname: str = "dopq"
     network: str = "none"
@@ -112,6 +122,17 @@ class ContainerEngine(Protocol):
         """The id of a local image by name or id; None when there is none."""
         ...
 
+    def image_bytes(self, image: ImageId) -> int | None:
+        """Size of an image with all its layers, those that it shares included; None when there is none of that id."""
+        ...
+
+    def tag(self, image: ImageId, reference: str) -> bool:
+        """Give an image one more name, from whichever bore it before; False when there is no image of that id.
+
+        While it bears a name an image stays, whoever removes its other ones.
+        """
+        ...
+
     def build(
         self,
         context: BinaryIO,
@@ -121,19 +142,36 @@ class ContainerEngine(Protocol):
         log: Callable[[bytes], object],
         cancelled: Event,
         timeout_s: float,
+        memory_bytes: int | None = None,
+        bases: Collection[BaseImage] = (),
     ) -> ImageId:
         """Build an image from a seekable tar stream that holds a `Dockerfile` at its top, and tag it.
 
-        With BuildKit where the engine has it, else with the classic builder. Every piece of the builder's output goes
-        to `log` as it comes. When `cancelled` is set the build is broken off within about a second.
+        With BuildKit where the engine has it, else with the classic builder. A limit of `memory_bytes` on memory and
+        swap of every step calls for the classic builder: BuildKit takes none (docs/adr/0021-memory-of-builds.md).
+        Every piece of the builder's output goes to `log` as it comes. When `cancelled` is set the build is broken off
+        within about a second. `bases` are the images that the Dockerfile takes from: they are fetched where they are
+        missing, and looked at before anything is built.
 
         Raises:
-            BuildFailed: the Dockerfile could not be built, was cancelled, or took longer than `timeout_s` seconds.
+            BuildFailed: the Dockerfile could not be built, was cancelled, or took longer than `timeout_s` seconds; or
+                one of `bases` has ONBUILD instructions, or is for another platform than FROM asks for.
         """
         ...
 
     def import_image(self, root: BinaryIO, *, reference: str, changes: tuple[str, ...] = ()) -> ImageId:
         """Make an image of one layer from the tar of a root file system; `changes` are Dockerfile lines such as CMD."""
+        ...
+
+    def load(self, archive: BinaryIO, *, tag: str) -> ImageId:
+        """Take in the one image of an archive as `docker save` writes it, and tag it.
+
+        The archive must not name the image: such names would be taken from whichever images bear them
+        (`saved_image.py` writes archives without).
+
+        Raises:
+            EngineRefused: also where this is no archive with an image.
+        """
         ...
 
     def remove_image(self, reference: str) -> None:

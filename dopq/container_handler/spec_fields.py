@@ -9,17 +9,20 @@ import re
 import shlex
 import signal
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from dopq.config import PYTHON_VERSION
 from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import shown
+from dopq.job import JobSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _SERVICE_VARIABLE = re.compile(r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|LD_PRELOAD|DOPQ_.*", re.DOTALL)
+PYTHON_EXAMPLE = "3.12"
 _LEAST_BYTES = 6 * 2**20  # Docker refuses a memory limit below 6 MiB
 _MOST_BYTES = 16 * 2**40
 _MOST_SECONDS = 366 * 86400
@@ -44,6 +47,11 @@ def _name(value: str) -> str:
         rule = "a name has 1 to 63 small letters, digits, '-', '_' or '.', and begins with a letter or digit"
         raise wrong(f"{shown(value)} cannot be a name: {rule}", f'Write "{slug(value)}".')
     return value
+
+
+def is_sound(spec: JobSpec) -> bool:
+    """Whether a spec that somebody else says to have read has a name and an environment that we would let through."""
+    return bool(_NAME.fullmatch(spec.name)) and not any(_variable_problem(key, text) for key, text in spec.environment)
 
 
 def _size(value: object) -> int:
@@ -129,13 +137,46 @@ def _signal(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
-Size = Annotated[int, BeforeValidator(_size)]
-Time = Annotated[int, BeforeValidator(_time)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-Environment = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_environment)]
-Folder = Annotated[str, AfterValidator(_folder)]
-SignalName = Annotated[str, AfterValidator(_signal)]
+def _python(value: object) -> str:
+    if not isinstance(value, str):
+        raise wrong(f"{shown(value)} is a number", f'Write the version in quotes, such as "{PYTHON_EXAMPLE}".')
+    if not re.fullmatch(PYTHON_VERSION, value):
+        raise wrong(f"{shown(value)} is no version of Python 3", f'Write one such as "{PYTHON_EXAMPLE}".')
+    return value
+
+
+_SIZE_PATTERN = r"^\s*[0-9]{1,15}([.][0-9]{1,6})? ?[kKmMgGtT][iI]?[bB]?\s*$"
+_SIZE_TEXT = {"type": "string", "pattern": _SIZE_PATTERN, "examples": ["512m", "20g"]}
+_SIZE_BYTES = {"type": "integer", "minimum": _LEAST_BYTES, "maximum": _MOST_BYTES, "description": "bytes"}
+_TIME_PATTERN = r"^\s*[0-9]{1,9}([.][0-9]{1,6})? ?[sSmMhHdD]\s*$"
+_TIME_TEXT = {"type": "string", "pattern": _TIME_PATTERN, "examples": ["2h", "90m"]}
+_WORD = {"type": "string", "maxLength": _LONGEST_TEXT}
+_WORD_LIST = {"type": "array", "items": _WORD, "minItems": 1, "maxItems": _MOST_WORDS}
+_VARIABLE_NAME = {"pattern": f"^{_VARIABLE.pattern}$", "not": {"pattern": f"^({_SERVICE_VARIABLE.pattern})$"}}
+_VARIABLES = {"type": "object", "propertyNames": _VARIABLE_NAME, "additionalProperties": _WORD}
+_VARIABLE_LINES = {"type": "array", "items": {"type": "string", "pattern": "="}, "examples": [["EPOCHS=10"]]}
+
+# What pydantic cannot tell from a check written in Python is said in JSON Schema's words beside it.
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"anyOf": [_SIZE_TEXT, _SIZE_BYTES]})]
+Time = Annotated[int, BeforeValidator(_time), WithJsonSchema(_TIME_TEXT)]
+Words = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_words),
+    WithJsonSchema({"anyOf": [{**_WORD, "pattern": r"\S"}, _WORD_LIST]}),
+]
+Environment = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(_environment),
+    WithJsonSchema({"anyOf": [{**_VARIABLES, "maxProperties": _MOST_VARIABLES}, _VARIABLE_LINES]}),
+]
+Folder = Annotated[str, AfterValidator(_folder), WithJsonSchema({"type": "string", "pattern": "^/", "maxLength": 1024})]
+SignalName = Annotated[
+    str, AfterValidator(_signal), WithJsonSchema({"enum": sorted(name.name for name in signal.Signals)})
+]
+TemplateName = Literal["python", "octave", "matlab"]
+PythonVersion = Annotated[str, BeforeValidator(_python), WithJsonSchema({"type": "string", "pattern": PYTHON_VERSION})]
 GpuCount = Annotated[int, Field(ge=0, le=1024)]
+SlotCount = Annotated[int, WithJsonSchema({"const": 1})]
 Cpus = Annotated[float, Field(ge=0.01, le=4096, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=-100, le=100)]

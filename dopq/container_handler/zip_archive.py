@@ -1,4 +1,4 @@
-"""Zip files, read with Python's `zipfile`, whose many ways to fail on hostile bytes all become a refusal here.
+"""Zip files. Python's `zipfile` reads the table of contents; its many ways to fail there all become a refusal.
 
 The numbers are sections of the format's definition, PKWARE's APPNOTE.TXT 6.3.
 """
@@ -6,27 +6,29 @@ The numbers are sections of the format's definition, PKWARE's APPNOTE.TXT 6.3.
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from types import TracebackType
-from typing import IO, Self
+from typing import BinaryIO, Self
 
 from dopq.container_handler.archive import Kind, Limits, Member
 from dopq.container_handler.refusal import refusal, shown
+from dopq.container_handler.zip_content import Claim, ZipContent
 from dopq.container_handler.zip_end import check_end
+from dopq.container_handler.zip_layout import Place, places
 from dopq.job import Problem
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # 4.4.4: traditional, strong, masked headers
 _PATCH = 0x20  # 4.4.4: the content is a difference to another file
 _UTF8 = 0x800  # 4.4.4: the name is UTF-8, else IBM code page 437
-# bzip2 and lzma are left out: zipfile unpacks a whole input block of them at once, however large it becomes.
+# bzip2 and lzma are left out: Python unpacks a whole input block of them at once, however large it becomes.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_LOCAL_HEADER_BYTES = 30  # 4.3.7, without name and extra field
 _MALFORMED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -48,13 +50,15 @@ class ZipArchive:
         OSError: this machine could not read the file.
     """
 
-    def __init__(self, path: Path, limits: Limits) -> None:
-        check_end(path, limits)
+    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+        check_end(file, limits)
         with _refusing("bundle"):
-            self._zip = zipfile.ZipFile(path)
-        overlapping = _overlapping(self._zip)
-        self.members = tuple(_member(info, overlapping) for info in self._zip.infolist())
-        self._infos = dict(zip(self.members, self._zip.infolist(), strict=True))
+            self._zip = zipfile.ZipFile(file)
+            infos = self._zip.infolist()
+            self._descriptor = file.fileno()
+            found = places(partial(os.pread, self._descriptor), infos, self._zip.start_dir)
+        self.members = tuple(map(_member, infos, found))
+        self._claims = dict(zip(self.members, map(_claim, infos, found), strict=True))
 
     def __enter__(self) -> Self:
         return self
@@ -65,34 +69,8 @@ class ZipArchive:
         self._zip.close()
 
     def open(self, member: Member) -> ZipContent:
-        """Read one file of the archive; raises `BundleRejected` where its header is damaged."""
-        where = shown(member.name)
-        with _refusing(where):
-            return ZipContent(self._zip.open(self._infos[member]), where, member.size)
-
-
-class ZipContent:
-    """The bytes of one file (a `Content`)."""
-
-    def __init__(self, stream: IO[bytes], where: str, size: int) -> None:
-        self._stream = stream
-        self._where = where
-        self._left = size
-
-    def read(self, size: int = -1, /) -> bytes:
-        """As `Content.read` promises: `zipfile` stops at the claimed size and compares the CRC-32 there."""
-        with _refusing(self._where):
-            data = self._stream.read(size)
-        expected = self._left if size < 0 else min(size, self._left)
-        if len(data) < expected:
-            what = f"{expected - len(data)} bytes or more of it are missing"
-            raise refusal([Problem(self._where, what, "Zip the bundle again.")])
-        self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._stream.close()
+        """Read one file of the archive."""
+        return ZipContent(self._descriptor, self._claims[member], shown(member.name))
 
 
 @contextmanager
@@ -109,7 +87,7 @@ def _refusing(where: str) -> Iterator[None]:
         raise refusal([Problem(where, what, "Copy or zip the bundle again.")]) from error
 
 
-def _member(info: zipfile.ZipInfo, overlapping: frozenset[int]) -> Member:
+def _member(info: zipfile.ZipInfo, place: Place) -> Member:
     mode = info.external_attr >> 16  # 4.4.15: as st_mode where the archive was made on Unix, else 0
     # Where no modes were kept (Windows) every file may be run, as in a context sent by Docker's own client there.
     return Member(
@@ -117,7 +95,7 @@ def _member(info: zipfile.ZipInfo, overlapping: frozenset[int]) -> Member:
         kind=_kind(info, mode),
         size=info.file_size,
         executable=bool(mode & 0o111) or not mode,
-        obstacle=_obstacle(info, overlapping),
+        obstacle=_obstacle(info) or place.obstacle,
     )
 
 
@@ -140,22 +118,14 @@ def _kind(info: zipfile.ZipInfo, mode: int) -> Kind:
     return Kind.FOLDER if form == stat.S_IFDIR or info.orig_filename.endswith("/") else Kind.FILE
 
 
-def _obstacle(info: zipfile.ZipInfo, overlapping: frozenset[int]) -> str:
+def _obstacle(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & _ENCRYPTED:
         return "it is encrypted"
     if info.compress_type not in _METHODS or info.flag_bits & _PATCH:
         return f"its compression (method {info.compress_type}) is not taken; deflate and store are"
-    if info.header_offset in overlapping:
-        return "it overlaps with another entry"
-    return ""
+    return "it is on another disk of a zip file in several parts" if info.volume else ""
 
 
-def _overlapping(archive: zipfile.ZipFile) -> frozenset[int]:
-    """Offsets of entries that reach into the next one or into the table of contents, as in a zip bomb of one kernel."""
-    infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-    ends = [*(info.header_offset for info in infos[1:]), archive.start_dir]
-    return frozenset(
-        info.header_offset
-        for info, end in zip(infos, ends, strict=False)  # an archive of nothing has an end, too
-        if info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size > end
-    )
+def _claim(info: zipfile.ZipInfo, place: Place) -> Claim:
+    deflated = info.compress_type == zipfile.ZIP_DEFLATED
+    return Claim(place.start, info.compress_size, info.file_size, info.CRC, deflated)

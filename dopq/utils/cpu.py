@@ -71,7 +71,7 @@ def survey(folders: Iterable[Path] = ()) -> Host:
         memory_total_bytes=memory.total if memory else None,
         memory_available_bytes=memory.available if memory else None,
         uptime_s=_read(missing, ("uptime_s",), lambda: time.clock_gettime(time.CLOCK_BOOTTIME)),
-        disks=tuple(_disk(folder) for folder in folders),
+        disks=tuple(disk(folder) for folder in folders),
         missing=missing,
     )
 
@@ -84,7 +84,8 @@ def process_memory(pid: int) -> ProcessMemory:
         return ProcessMemory(pid, rss_bytes=None, reason=str(trouble))
 
 
-def _disk(folder: Path) -> Disk:
+def disk(folder: Path) -> Disk:
+    """Look at the disk that holds `folder`. What cannot be read is no error."""
     try:
         usage = psutil.disk_usage(str(folder))
     except OSError as trouble:

@@ -41,7 +41,7 @@ from dopq.users import Role
 from dopq.wire import ALIAS, CONTROLLER, ERROR_CLASS, error_from_wire
 from tests.platforms import ANNA, BERT, OLGA, Home
 
-OF_ANYBODY = {"hello"}
+OF_ANYBODY = {"get_limits", "hello"}
 OF_USERS = {
     "begin_upload",
     "cancel_job",
@@ -96,6 +96,7 @@ class Node:
             uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 10 * 2**20),
             system=self._system,
             nodes=dict,
+            limits={"max_bundle_bytes": 1},
             request_shutdown=self._stop,
         )
         self.boundary = Boundary(self.controller, self.home.users, RemoteSettings(nameserver_port=0))
@@ -489,7 +490,7 @@ def test_an_external_nameserver_is_told_both_names(tmp_path: Path) -> None:
     thread.start()
     port = int(nameserver.locationStr.rpartition(":")[2])
     home = Home(tmp_path)
-    controller = DopqController(home.platform, home.outbox, Uploads(tmp_path, tmp_path, 1), dict, dict, list)  # type: ignore[arg-type]
+    controller = DopqController(home.platform, home.outbox, Uploads(tmp_path, tmp_path, 1), dict, dict, list, {})  # type: ignore[arg-type]
     boundary = Boundary(controller, home.users, RemoteSettings(nameserver="external", nameserver_port=port))
     boundary.start()
     with Pyro5.api.locate_ns("127.0.0.1", port) as names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import socket
 import threading
 import time
@@ -130,6 +131,55 @@ def test_a_stop_signal_of_ones_own_is_sent(bench: Bench) -> None:
     assert end.exit_code == 5
 
 
+# --- what an image says of itself -----------------------------------------------------------------------------------------
+
+SAYING = (
+    "ENV NVIDIA_VISIBLE_DEVICES=all CUDA_VISIBLE_DEVICES=7 LD_PRELOAD=/evil.so LD_AUDIT=/evil.so KEPT=1 HOME=/root",
+    "LABEL dopq.test.job=99 dopq.test.node=theirs",
+    "VOLUME /output /output/deep /elsewhere",
+    "STOPSIGNAL SIGKILL",
+    "HEALTHCHECK --interval=1s CMD touch /output/checked",
+    "USER root",
+)
+
+
+@engine_needed
+def test_what_an_image_says_of_itself_does_not_count_in_a_container(
+    builder: Bench, client: docker.APIClient, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    _, image = builder.build(f"FROM {builder.base}", *SAYING)
+    script = "env; busybox id -u; busybox id -g; echo out > /output/file; echo begun; exec sleep 600"
+    request = ContainerRequest(
+        builder.name(),
+        image,
+        labels={"dopq.test.job": "1"},
+        command=("/bin/sh", "-c", script),
+        environment={"HOME": "/tmp"},
+        user="65534:65533",
+        mounts=(Mount(str(tmp_path), "/output", read_only=False),),
+    )
+    builder.engine.create(request)
+    builder.engine.start(request.name)
+    wait_until((tmp_path / "file").exists)
+    assert builder.engine.containers({"dopq.test.job": "99"}) == {}
+    assert set(builder.engine.containers({"dopq.test.job": "1"})) >= {request.name}
+    seen = client.inspect_container(request.name)
+    assert "Health" not in seen["State"]
+    anonymous = {mount["Name"] for mount in seen["Mounts"] if mount["Type"] == "volume"}
+    assert anonymous, "the image asks for some"
+    builder.engine.stop(request.name, grace_s=20)
+    end = builder.engine.observe(request.name)
+    assert isinstance(end, Exited)
+    assert end.exit_code == 128 + signal.SIGTERM
+    said = set(b"".join(builder.engine.log(request.name)).decode().splitlines())
+    assert {"NVIDIA_VISIBLE_DEVICES=void", "HOME=/tmp", "KEPT=1", "65534", "65533"} <= said
+    assert not [line for line in said if line.startswith(("CUDA_VISIBLE_DEVICES", "LD_"))]
+    assert (tmp_path / "file").stat().st_uid == 65534
+    builder.engine.remove(request.name)
+    assert anonymous.isdisjoint(volume["Name"] for volume in client.volumes()["Volumes"] or [])
+
+
 # --- builds ------------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +217,39 @@ def test_a_build_that_was_broken_off_leaves_no_container(builder: Bench, client:
 
 
 @engine_needed
+def test_a_build_with_a_memory_limit_is_held_to_it(bench: Bench, client: docker.APIClient) -> None:
+    """So it is not left to BuildKit, which takes no limit. The step's shell outlives what the kernel kills."""
+    marker = f"mark-{bench.prefix}"
+    hungry = f"RUN echo {marker}; busybox head -c 100000000 /dev/zero | busybox tail > /dev/null || exit 9"
+    bench.build(f"FROM {bench.base}", hungry)
+    with pytest.raises(BuildFailed, match="exit code"):
+        bench.build(f"FROM {bench.base}", hungry, memory_bytes=32 << 20)
+    wait_until(lambda: not [c for c in client.containers(all=True) if marker in c["Command"]])
+
+
+@engine_needed
+def test_what_build_steps_cache_is_for_later_builds_of_the_same_user_alone(bench: Bench) -> None:
+    def finds(tag: str) -> str:
+        said = list[bytes]()
+        bench.tags.append(tag)
+        step = f"RUN --mount=type=cache,target=/cache echo {tag}; cat /cache/left; echo left by {tag} > /cache/left"
+        bench.engine.build(
+            dockerfile(f"FROM {bench.base}", step),
+            tag=tag,
+            labels={},
+            log=said.append,
+            cancelled=threading.Event(),
+            timeout_s=LONG_S,
+        )
+        return b"".join(said).decode()
+
+    alice, bob = f"{bench.prefix}/alice", f"{bench.prefix}/bob"
+    assert f"left by {alice}/1\n" not in finds(f"{alice}/1").replace("echo left by", "")
+    assert f"\nleft by {alice}/1\n" in finds(f"{alice}/2")
+    assert f"\nleft by {alice}" not in finds(f"{bob}/1")
+
+
+@engine_needed
 def test_a_broken_tar_fails_the_build(builder: Bench) -> None:
     context = io.BytesIO(dockerfile(f"FROM {builder.base}").read()[:500])
     with pytest.raises(BuildFailed):
@@ -181,6 +264,8 @@ NAME = ContainerName("dopq-test-none")
 VERBS: dict[str, Callable[[ContainerEngine], object]] = {
     "capacity": lambda e: e.capacity(),
     "image": lambda e: e.image("busybox"),
+    "image_bytes": lambda e: e.image_bytes(ImageId("busybox")),
+    "tag": lambda e: e.tag(ImageId("a"), "b:1"),
     "import_image": lambda e: e.import_image(io.BytesIO(b"x"), reference="a:1"),
     "remove_image": lambda e: e.remove_image("a:1"),
     "build": lambda e: e.build(

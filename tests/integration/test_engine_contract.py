@@ -28,8 +28,10 @@ from dopq.container_handler.engine import (
     Created,
     Exited,
 )
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, EngineRefused
 from dopq.job import ImageId
+from tests import saved_images
 from tests.fakes import FakeEngine, Program
 
 LONG_S = 30.0  # far beyond what any step takes
@@ -98,11 +100,22 @@ class Bench:
         log: Callable[[bytes], object] = lambda _: None,
         cancelled: threading.Event | None = None,
         timeout_s: float = LONG_S,
+        memory_bytes: int | None = None,
+        bases: tuple[BaseImage, ...] = (),
     ) -> tuple[str, ImageId]:
         tag = self.tag()
         context, labels = dockerfile(*lines), {"dopq.test": self.prefix}
         cancelled = cancelled or threading.Event()
-        image = self.engine.build(context, tag=tag, labels=labels, log=log, cancelled=cancelled, timeout_s=timeout_s)
+        image = self.engine.build(
+            context,
+            tag=tag,
+            labels=labels,
+            log=log,
+            cancelled=cancelled,
+            timeout_s=timeout_s,
+            memory_bytes=memory_bytes,
+            bases=bases,
+        )
         return tag, image
 
     def tidy(self) -> None:
@@ -186,11 +199,59 @@ def test_an_imported_image_runs_its_command(bench: Bench, busybox_root: io.Bytes
     assert bench.says(image) == b"imported\n"
 
 
+def test_a_loaded_image_runs_its_command_under_the_tag_that_it_was_given(
+    bench: Bench, busybox_root: io.BytesIO
+) -> None:
+    root = busybox_root.read()
+    command = bench.command("echo loaded", Program(log=b"loaded\n"))
+    archive = saved_images.archive(
+        [root], saved_images.config_of([root], Cmd=list(command), Env=["PATH=/bin"]), tags=None
+    )
+    tag = bench.tag()
+    image = bench.engine.load(io.BytesIO(archive), tag=tag)
+    assert bench.engine.image(tag) == image
+    assert bench.says(image) == b"loaded\n"
+    assert bench.engine.load(io.BytesIO(archive), tag=tag) == image
+
+
+@pytest.mark.parametrize("data", [b"", b"hello" * 1000, saved_images.layer({"a": b"1"})])
+def test_what_is_no_image_is_not_loaded(bench: Bench, data: bytes) -> None:
+    with pytest.raises(EngineRefused):
+        bench.engine.load(io.BytesIO(data), tag=bench.tag())
+
+
 def test_a_removed_image_is_gone_and_removing_it_again_is_fine(bench: Bench) -> None:
     tag, _ = bench.build(f"FROM {bench.base}")
     bench.engine.remove_image(tag)
     assert bench.engine.image(tag) is None
     bench.engine.remove_image(tag)
+
+
+def test_an_image_stays_as_long_as_it_bears_a_name(bench: Bench) -> None:
+    tag, image = bench.build(f"FROM {bench.base}", f"ENV ONLY={bench.prefix}")
+    second = bench.tag()
+    assert bench.engine.tag(image, second)
+    assert bench.engine.tag(image, second)
+    bench.engine.remove_image(tag)
+    assert bench.engine.image(second) == image
+    bench.engine.remove_image(second)
+    assert bench.engine.image(image) is None
+    assert not bench.engine.tag(image, second)
+
+
+def test_a_name_goes_over_to_the_image_that_it_is_given_to(bench: Bench) -> None:
+    tag, first = bench.build(f"FROM {bench.base}", f"ENV FIRST={bench.prefix}")
+    other, second = bench.build(f"FROM {bench.base}", f"ENV SECOND={bench.prefix}")
+    assert bench.engine.tag(second, tag)
+    assert bench.engine.image(tag) == bench.engine.image(other) == second
+    bench.engine.remove_image(first)
+
+
+def test_an_image_has_a_size_while_it_is_there(bench: Bench) -> None:
+    tag, image = bench.build(f"FROM {bench.base}", f"ENV SIZE={bench.prefix}")
+    assert 2**19 <= (bench.engine.image_bytes(image) or 0) < 2**30
+    bench.engine.remove_image(tag)
+    assert bench.engine.image_bytes(image) is None
 
 
 def test_a_build_returns_the_image_that_its_tag_names(builder: Bench) -> None:
@@ -223,6 +284,30 @@ def test_a_step_that_fails_is_named_with_its_last_words(builder: Bench) -> None:
     assert "RUN echo no such package; exit 7" in failed.value.message
     assert "exit code 7" in failed.value.message
     assert '"no such package"' in failed.value.message
+
+
+def test_a_build_whose_later_stage_fails_has_failed(builder: Bench) -> None:
+    builder.command("exit 7", Program(exit_code=7))
+    with pytest.raises(BuildFailed, match="exit code 7"):
+        builder.build(f"FROM {builder.base}", f"FROM {builder.base}", "RUN exit 7")
+
+
+def test_a_base_image_that_brings_instructions_of_its_own_is_refused(builder: Bench) -> None:
+    base, _ = builder.build(f"FROM {builder.base}", "ONBUILD ADD http://127.0.0.1:1/ /x")
+    with pytest.raises(BuildFailed, match=r"brings instructions of its own.*http://127"):
+        builder.build(f"FROM {base}", bases=(BaseImage(base),))
+
+
+def test_a_base_image_is_had_for_one_platform(builder: Bench) -> None:
+    builder.build(f"FROM {builder.base}", bases=(BaseImage(builder.base, "linux/amd64"),))
+    with pytest.raises(BuildFailed, match="for linux/s390x, and this node has"):
+        builder.build(f"FROM {builder.base}", bases=(BaseImage(builder.base, "linux/s390x"),))
+
+
+def test_a_base_image_that_is_nowhere_is_named_before_anything_is_built(builder: Bench) -> None:
+    nowhere = BaseImage("127.0.0.1:1/nobody/has/this:1")
+    with pytest.raises(BuildFailed, match=r"base image 127\.0\.0\.1:1/nobody/has/this:1 is not on this machine"):
+        builder.build(f"FROM {builder.base}", bases=(nowhere,))
 
 
 def test_a_base_image_that_cannot_be_had_is_named(builder: Bench) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dopq import runner as runner_module
-from dopq.config import ContainerSettings
+from dopq.config import ContainerSettings, TemplatesSettings
 from dopq.container_handler.container import container_name
 from dopq.container_handler.engine import Absent, Alive, ContainerName, ContainerRequest, Created, Exited
 from dopq.errors import EngineRefused, EngineUnavailable, OperatorError
@@ -81,7 +81,7 @@ class Bench:
             self.home.platform,
             self.engine,
             self.home.outbox,
-            RunnerSettings(NODE_ID, self.home.paths, container),
+            RunnerSettings(NODE_ID, self.home.paths, container, TemplatesSettings()),
             self.home.clock,
         )
 

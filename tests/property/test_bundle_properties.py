@@ -18,6 +18,7 @@ from dopq.container_handler.archive import Kind, Limits, Member, entry_problems
 from dopq.container_handler.bundle import Prepared, prepare
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.refusal import problems_of
+from dopq.container_handler.rules import Rules
 from dopq.errors import BundleRejected
 from tests.bundles import DOCKERFILE, add, config
 
@@ -50,18 +51,17 @@ def take(data: bytes) -> Prepared | None:
     with folder() as top:
         bundle = top / "bundle.zip"
         bundle.write_bytes(data)
-        defaults = SpecDefaults(gpus=0, max_time_limit_s=100)
         prepared = None
         try:
-            prepared = prepare(
-                bundle,
-                top / "work",
-                bundle_name="bundle.zip",
-                default_name="bundle",
-                user="ada",
-                defaults=defaults,
-                limits=LIMITS,
-            )
+            with bundle.open("rb") as file:
+                prepared = prepare(
+                    file,
+                    top / "work",
+                    bundle_name=bundle.name,
+                    default_name="bundle",
+                    user="ada",
+                    rules=Rules(SpecDefaults(gpus=0, max_time_limit_s=100), LIMITS),
+                )
         except BundleRejected as refused:
             problems = problems_of(refused)
             assert problems

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dopq.container_handler.bundle import Limits, Prepared, prepare
+from dopq.container_handler.archive import Limits
+from dopq.container_handler.bundle import Prepared, prepare
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.refusal import problems_of
+from dopq.container_handler.rules import Rules
+from dopq.container_handler.template import Templates
 from dopq.errors import BadConfig, BundleRejected
 from dopq.job import JobSpec
 from tests.bundles import DOCKERFILE, Content, add, config, good_bundle, patched, patched_headers, zip_of
@@ -20,17 +23,23 @@ from tests.bundles import DOCKERFILE, Content, add, config, good_bundle, patched
 APP = {"code/app.py": "print('hello')\n"}
 
 
-def take(bundle: Path, *, limits: Limits | None = None, templates: Path | None = None, name: str = "") -> Prepared:
-    return prepare(
-        bundle,
-        bundle.parent / "work",
-        bundle_name=name or bundle.name,
-        default_name=bundle.stem,
-        user="ada",
-        defaults=SpecDefaults(gpus=0, max_time_limit_s=86400),
-        limits=limits or Limits(),
-        templates=templates,
-    )
+def take(
+    bundle: Path,
+    *,
+    limits: Limits | None = None,
+    templates: Path | None = None,
+    name: str = "",
+) -> Prepared:
+    rules = Rules(SpecDefaults(gpus=0, max_time_limit_s=86400), limits or Limits(), Templates(folder=templates))
+    with bundle.open("rb") as file:
+        return prepare(
+            file,
+            bundle.parent / "work",
+            bundle_name=name or bundle.name,
+            default_name=bundle.stem,
+            user="ada",
+            rules=rules,
+        )
 
 
 def refused(bundle: Path, *, limits: Limits | None = None, name: str = "") -> list[str]:
@@ -223,22 +232,35 @@ def test_an_admins_own_template_is_used(zipped: Path, tmp_path: Path) -> None:
     assert dockerfile_of(zipped, files, tmp_path / "templates") == expected
 
 
-@pytest.mark.parametrize("text", ["FROM $nothing\n", "FROM $\n", None])
-def test_a_broken_template_is_the_operators_to_mend(zipped: Path, tmp_path: Path, text: str | None) -> None:
+@pytest.mark.parametrize("text", ["FROM $nothing\n", "FROM $\n"])
+def test_a_broken_template_is_the_operators_to_mend(zipped: Path, tmp_path: Path, text: str) -> None:
     folder = tmp_path / "templates" / "python"
     folder.mkdir(parents=True)
-    if text is not None:
-        (folder / "Dockerfile").write_text(text)
+    (folder / "Dockerfile").write_text(text)
     with pytest.raises(BadConfig, match=r"The template .* cannot be used"):
         take(zip_of(zipped, APP), templates=tmp_path / "templates")
+
+
+def test_a_template_that_makes_what_the_gate_refuses_is_the_operators_to_mend(zipped: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "templates" / "python"
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text("FROM $base\nADD https://example.org/lab.tar /\n")
+    with pytest.raises(BadConfig, match=r"template python makes .* Dockerfile:2: ADD may fetch"):
+        take(zip_of(zipped, APP), templates=tmp_path / "templates")
+
+
+def test_a_dockerfile_that_the_gate_refuses_is_told_together_with_all_else(zipped: Path) -> None:
+    files = {"Dockerfile": "FROM dopq/alice/1\nONBUILD RUN x\n", "job.toml": "gpus = -1"}
+    problems = refused(zip_of(zipped, files))
+    assert [problem.split(": ")[0] for problem in problems] == ["job.toml", "Dockerfile:1", "Dockerfile:2"]
 
 
 def test_a_dockerfile_of_its_own_goes_before_the_template(zipped: Path) -> None:
     assert dockerfile_of(zipped, {**APP, "Dockerfile": "FROM x\n"}) == ["FROM x"]
 
 
-NEITHER = "it has neither a Dockerfile nor a Python program to run"
-BOTH_WAYS = "Put a Dockerfile at the top, or your program as code/app.py (with requirements.txt and input/ if needed)."
+NEITHER = "it has neither a Dockerfile nor a program to run"
+BOTH_WAYS = "Put a Dockerfile at the top, or your program as code/app.py or code/app.m (and data into input/)."
 
 
 def test_neither_dockerfile_nor_program_is_refused_with_both_ways_out(zipped: Path) -> None:
@@ -275,10 +297,23 @@ def test_a_bundle_of_nothing_is_refused(zipped: Path) -> None:
 # --- what is no zip file --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["job.tar.gz", "job", "job.rar"])
-def test_other_kinds_of_archive_are_not_taken_yet(zipped: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["job.tar.xz", "job", "job.rar"])
+def test_other_kinds_of_file_are_refused(zipped: Path, name: str) -> None:
     problems = refused(good_bundle(zipped), name=name)
-    assert problems == [f"'{name}': this version takes zip files only. Zip the folder with 'zip -r' and hand that in."]
+    what = "this kind of file is not taken; folders and .zip, .tar, .tar.gz, .tgz are"
+    assert problems == [f"'{name}': {what}. Pack the folder with 'zip -r' or 'tar -czf' and hand that in."]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("job.tar.gz", "it is no gzip file, it only has the name of one. Make it with 'tar -czf'."),
+        ("job.tar", "it is no tar file, it only has the name of one. Make it with 'tar -cf'."),
+    ],
+)
+def test_an_archive_of_another_kind_than_its_name_says_is_refused(zipped: Path, name: str, words: str) -> None:
+    zip_of(zipped, {"Dockerfile": DOCKERFILE, "data": os.urandom(1000)})
+    assert refused(zipped, name=name) == [f"bundle: {words}"]
 
 
 def test_an_ending_in_capitals_is_taken(zipped: Path) -> None:
@@ -324,7 +359,7 @@ def test_a_table_of_contents_elsewhere_is_refused(zipped: Path) -> None:
 
 def test_a_table_of_contents_that_is_none_is_refused(zipped: Path) -> None:
     patched(good_bundle(zipped), b"PK\x01\x02", b"KP\x01\x02")
-    words = "bundle: it is damaged ('Bad magic number for central directory'). Copy or zip the bundle again."
+    words = "bundle: its table of contents is damaged. Copy or zip the bundle again."
     assert refused(zipped) == [words]
 
 
@@ -376,13 +411,13 @@ def test_a_bomb_that_lies_about_its_size_is_refused(zipped: Path) -> None:
     with_entry(zipped, "bomb", bytes(10**6))
     patched(zipped, struct.pack("<L", 10**6), struct.pack("<L", 10))
     [problem] = refused(zipped, limits=Limits(unpacked_bytes=100_000))
-    assert problem == "'bomb': it is damaged (\"Bad CRC-32 for file 'bomb'\"). Copy or zip the bundle again."
+    assert problem == "'bomb': it unpacks to more bytes than it claims. Copy or pack the bundle again."
 
 
 def test_a_file_that_claims_more_than_it_holds_is_refused(zipped: Path) -> None:
     with_entry(zipped, "a.txt", b"x" * 1000)
     patched(zipped, struct.pack("<L", 1000), struct.pack("<L", 1010))
-    assert refused(zipped) == ["'a.txt': 10 bytes or more of it are missing. Zip the bundle again."]
+    assert refused(zipped) == ["'a.txt': 10 bytes or more of it are missing. Copy or pack the bundle again."]
 
 
 def test_a_dockerfile_of_megabytes_is_refused(zipped: Path) -> None:
@@ -392,7 +427,7 @@ def test_a_dockerfile_of_megabytes_is_refused(zipped: Path) -> None:
 
 # --- entries --------------------------------------------------------------------------------------------------------
 
-AGAIN = "Rename it and zip again."
+AGAIN = "Rename it and pack the bundle again."
 BAD_NAMES = {
     "/etc/passwd": "the path is absolute",
     "../outside": "'..' leads out of the bundle",
@@ -408,10 +443,19 @@ BAD_NAMES = {
     "ü" * 128: "the name is too long (255 bytes a part, 1024 in all)",
     "/".join(["x" * 200] * 6): "the name is too long (255 bytes a part, 1024 in all)",
     "a/" * 32 + "a": "it lies more than 32 folders deep",
-    "./": "the name is empty",
+    "././": "the name is empty",
     "..\\..\\x": "the name has a backslash; entries use '/'",
     "__MACOSX/../../x": "'..' leads out of the bundle",
 }
+
+
+def test_the_folder_itself_may_be_an_entry_as_tar_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("")
+    bundle = tmp_path / "b.tar"
+    with tarfile.open(bundle, "w") as tar:
+        tar.add(tmp_path, ".", filter=lambda info: None if info.name.endswith(".tar") else info)
+        assert tar.getnames() == [".", "./app.py"]
+    assert take(bundle).spec.template == "python"
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -442,10 +486,10 @@ def test_a_special_file_is_refused(zipped: Path, form: int) -> None:
 
 def test_a_folder_with_content_of_its_own_is_refused(zipped: Path) -> None:
     with_entry(zipped, "odd/", b"x")
-    assert refused(zipped) == ["'odd/': it is a folder with content of its own. Zip the bundle again."]
+    assert refused(zipped) == ["'odd/': it is a folder with content of its own. Pack the bundle again."]
 
 
-PLAIN = "Zip the bundle again with a plain 'zip -r', without a password."
+PLAIN = "Pack the bundle again with plain 'zip -r' or 'tar -czf', without a password."
 
 
 @pytest.mark.parametrize("flags", [0x1, 0x41, 0x2001])
@@ -489,8 +533,8 @@ def test_entries_that_share_their_bytes_are_refused(zipped: Path) -> None:
 def test_names_that_collide_are_refused(zipped: Path, first: str, second: str, words: str) -> None:
     with zipfile.ZipFile(zipped, "w") as archive:
         for name in ("Dockerfile", first, second):
-            add(archive, name, b"x")
-    assert refused(zipped) == [f"{words}. Rename or remove one of them, and zip again."]
+            add(archive, name, DOCKERFILE if name == "Dockerfile" else b"x")
+    assert refused(zipped) == [f"{words}. Rename or remove one of them, and pack the bundle again."]
 
 
 def test_a_folder_may_have_an_entry_of_its_own_twice(zipped: Path) -> None:
@@ -503,7 +547,7 @@ def test_a_bad_checksum_is_refused(zipped: Path) -> None:
         add(archive, "data", b"precious")
     patched(zipped, b"precious", b"pRecious")
     problems = refused(zipped)
-    assert problems == ["'data': it is damaged (\"Bad CRC-32 for file 'data'\"). Copy or zip the bundle again."]
+    assert problems == ["'data': it is damaged: its checksum is wrong. Copy or pack the bundle again."]
 
 
 def test_a_name_that_differs_between_table_and_entry_is_refused(zipped: Path) -> None:
@@ -511,7 +555,7 @@ def test_a_name_that_differs_between_table_and_entry_is_refused(zipped: Path) ->
     data = zipped.read_bytes()
     zipped.write_bytes(data.replace(b"aaaa", b"bbbb", 1))
     [problem] = refused(zipped)
-    assert problem.startswith("'aaaa': it is damaged (\"File name in directory 'aaaa' and header b'bbbb' differ.")
+    assert problem.startswith("'aaaa': its own header tells another name than the table of contents.")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -206,6 +206,13 @@ def test_wait_that_runs_out_of_time_exits_6(run: Terminal, node: InMemoryNode) -
     assert json.loads(result.stdout)["error"]["code"] == "wait_timed_out"
 
 
+def test_wait_that_runs_out_of_time_for_held_jobs_alone_exits_8(run: Terminal, node: InMemoryNode) -> None:
+    held = node.building()
+    node.platform.hold(held.id, Reason("waiting_for_space", "Waiting for space."))
+    assert run("wait", str(held.id), "--timeout", "0.01").exit_code == 8
+    assert run("wait", str(held.id), str(node.running().id), "--timeout", "0.01").exit_code == 6
+
+
 def test_wait_explains_a_failure_with_the_last_lines_of_the_log(run: Terminal, node: InMemoryNode) -> None:
     job = node.running()
     node.leaves(job, "job.log", b"".join(b"line %d\n" % n for n in range(100)) + b"\x1b[31mout of memory\n")

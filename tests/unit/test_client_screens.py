@@ -54,6 +54,8 @@ def busy(node: InMemoryNode) -> InMemoryNode:
     node.platform.record_decisions([Hold(waits.id, reason)])
     node.queued("bert", HOSTILE)
     node.building(bundle="new.zip")
+    full = Reason("waiting_for_space", "Waiting for space: 3.1 GiB free at /var/lib/docker, needs 10.0 GiB.")
+    node.platform.hold(node.building("bert", bundle="late.zip").id, full)
     node.clock.advance(30)
     return node
 
@@ -134,6 +136,22 @@ def test_errors(width: int) -> None:
         "errors",
         views.error_text(ServiceUnreachable("The DoPQ service at gpu1:9090 cannot be reached.", "Check the address.")),
         views.error_text(BundleRejected("The bundle has 2 problems.", "Change it as told.", problems=problems)),
+        width=width,
+    )
+
+
+@width
+def test_a_checked_bundle(width: int) -> None:
+    problems = [
+        problem_to_wire(Problem("job.toml: gpu", "no such key", 'Did you mean "gpus"? Known here are: cpus, gpus.')),
+        problem_to_wire(Problem(HOSTILE, "it is a link", "Put the file itself into the bundle.")),
+    ]
+    by = "Checked with the limits of the service at gpu1:9090."
+    check(
+        "checked",
+        views.checked("nile.zip", {"name": "nile", "template": "python"}, [], by),
+        views.checked("own", {"name": "own", "template": None}, [], by),
+        views.checked(HOSTILE, None, problems, by),
         width=width,
     )
 

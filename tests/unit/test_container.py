@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dopq.config import ContainerSettings
-from dopq.container_handler.container import container_name, container_name_prefix, container_request
+from dopq.config import ContainerSettings, TemplatesSettings
+from dopq.container_handler.container import container_name, container_request, is_of_node
 from dopq.container_handler.engine import ContainerRequest
 from dopq.job import GpuId, ImageId, Job, JobId, JobSpec, Lease, Mount, Starting, UserName, Work
 
@@ -29,7 +29,14 @@ def requested(
     work = Work(spec or JobSpec("iris"), ImageId("sha256:00"), NOON, has_input)
     job = Job(JobId(7), UserName("anna"), "iris.zip", "drop-1", "iris", NOON, Starting(work, LEASE))
     return container_request(
-        job, work, LEASE, node_id="abcd", folder=FOLDER, data=data, settings=settings or ContainerSettings()
+        job,
+        work,
+        LEASE,
+        node_id="abcd",
+        folder=FOLDER,
+        data=data,
+        settings=settings or ContainerSettings(),
+        templates=TemplatesSettings(),
     )
 
 
@@ -37,7 +44,7 @@ def test_an_attempt_has_one_name_and_no_two_share_it() -> None:
     names = {container_name(node, JobId(job), attempt) for node in ("a", "b") for job in (1, 11) for attempt in (1, 2)}
     assert len(names) == 8
     assert container_name("a", JobId(1), 2) == container_name("a", JobId(1), 2)
-    assert all(name.startswith((container_name_prefix("a"), container_name_prefix("b"))) for name in names)
+    assert sum(is_of_node("a", name) for name in names) == 4
 
 
 def test_the_container_says_whose_it_is() -> None:

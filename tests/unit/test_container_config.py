@@ -51,6 +51,7 @@ def test_a_container_config_becomes_a_spec() -> None:
     assert read(JSON_FILE, text) == JobSpec(
         name="iris",
         gpus=2,
+        build=True,
         memory_bytes=3 * 2**29,
         shm_bytes=2**29,
         command=("python3", "train.py", "--name", "my run"),
@@ -72,6 +73,8 @@ def test_a_job_toml_becomes_a_spec() -> None:
         time_limit = "90m"
         command = ["python3", "train.py"]
         priority = -3
+        template = "python"
+        python = "3.12"
         env = { EPOCHS = "10" }
     """
     assert read(TOML_FILE, text) == JobSpec(
@@ -84,6 +87,8 @@ def test_a_job_toml_becomes_a_spec() -> None:
         command=("python3", "train.py"),
         environment=(("EPOCHS", "10"),),
         priority=-3,
+        template="python",
+        python="3.12",
     )
 
 
@@ -200,12 +205,27 @@ REFUSALS = {
             "build_flag, executor_name, name, num_gpus, num_slots, required_memory, run_params."
         ),
     ),
+    "an unknown template": (
+        TOML_FILE,
+        'template = "julia"',
+        "job.toml: template: 'julia' does not fit. Write one of these: 'python', 'octave' or 'matlab'.",
+    ),
+    "a version of Python without quotes": (
+        TOML_FILE,
+        "python = 3.12",
+        'job.toml: python: 3.12 is a number. Write the version in quotes, such as "3.12".',
+    ),
+    "a version that is more than a version": (
+        TOML_FILE,
+        'python = "3.12-slim AS x"',
+        "job.toml: python: '3.12-slim AS x' is no version of Python 3. Write one such as \"3.12\".",
+    ),
     "a key like none": (
         TOML_FILE,
         "xyzzy = 1",
         (
             "job.toml: xyzzy: no such key. Leave it out. Known here are: "
-            "command, cpus, env, gpus, memory, name, priority, shm_size, slots, time_limit."
+            "command, cpus, env, gpus, memory, name, priority, python, shm_size, slots, template, time_limit."
         ),
     ),
     "a run parameter of docker-py's": (
@@ -241,14 +261,6 @@ REFUSALS = {
         TOML_FILE,
         "slots = 2",
         "job.toml: slots: 2 slots were asked for; this version hands out whole GPUs only. Write 1, or leave it out.",
-    ),
-    "no build": (
-        JSON_FILE,
-        '{"build_flag": false}',
-        (
-            "container_config.json: build_flag: this version cannot load ready-made images yet. "
-            "Put a Dockerfile into the bundle and write true."
-        ),
     ),
     "a size without unit": (
         TOML_FILE,
@@ -362,7 +374,7 @@ def test_a_wrong_setting_is_refused_with_what_to_write_instead(case: str) -> Non
     assert refused(file, text) == [words]
 
 
-@pytest.mark.parametrize("key", ["retries", "after", "network", "template", "python", "ports", "notify"])
+@pytest.mark.parametrize("key", ["retries", "after", "network", "ports", "notify"])
 def test_a_key_that_cannot_be_honoured_yet_is_refused_not_ignored(key: str) -> None:
     assert refused(TOML_FILE, f'{key} = "x"') == [f"job.toml: {key}: this version cannot honour it yet. Leave it out."]
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dopq.container_handler.buildkit_trace import Vertex
-from dopq.container_handler.docker_build import ImageBuild, Limit
+from dopq.container_handler.docker_build import ImageBuild, Limit, base_refusal
+from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, EngineUnavailable
 from tests.unit.test_buildkit_trace import encode
 
@@ -41,6 +42,10 @@ class ScriptedCalls:
         self.contexts: list[bytes] = []
         self.pulled: list[str] = []
         self.cancelled = 0
+        self.images: dict[str, Message] = {}
+
+    def image(self, reference: str) -> Message | None:
+        return self.images.get(reference) if reference in self.pulled else None
 
     def build(self, context: Iterator[bytes], params: Mapping[str, str], timeout_s: float) -> Said:
         self.contexts.append(b"".join(context))
@@ -121,3 +126,36 @@ def test_the_upload_of_a_cancelled_build_stops() -> None:
     with pytest.raises(BuildFailed, match="cancelled"):
         run(calls, Limit(cancelled, timeout_s=30))
     assert calls.contexts == []
+
+
+PLAIN = {"Os": "linux", "Architecture": "amd64", "Config": None}
+
+
+def test_base_images_that_are_missing_are_pulled_before_anything_is_built() -> None:
+    calls = ScriptedCalls([Said(IMAGE)], pulls={"python:3": Said({"status": "Pulled"})})
+    calls.images["python:3"] = PLAIN
+    build = ImageBuild(
+        calls, io.BytesIO(CONTEXT), {}, lambda _: None, Limit(threading.Event(), 30), {BaseImage("python:3")}
+    )
+    build.run()
+    assert calls.pulled == ["python:3"]
+    assert len(calls.contexts) == 1
+
+
+def test_a_base_image_that_brings_instructions_is_looked_at_and_nothing_is_built() -> None:
+    calls = ScriptedCalls([], pulls={"python:3": Said()})
+    calls.images["python:3"] = {**PLAIN, "Config": {"OnBuild": ["COPY --from=dopq/alice/1 / /"]}}
+    build = ImageBuild(
+        calls, io.BytesIO(CONTEXT), {}, lambda _: None, Limit(threading.Event(), 30), {BaseImage("python:3")}
+    )
+    with pytest.raises(BuildFailed, match="ONBUILD COPY --from=dopq/alice/1"):
+        build.run()
+    assert not calls.contexts
+
+
+@pytest.mark.parametrize(
+    ("asked", "fine"),
+    [("", True), ("linux/amd64", True), ("linux/amd64/v2", True), ("linux/arm64", False), ("linux/amd64x", False)],
+)
+def test_a_base_image_serves_the_platform_that_it_is_for(asked: str, fine: bool) -> None:
+    assert (base_refusal(BaseImage("python", asked), PLAIN) is None) == fine

@@ -23,6 +23,9 @@ def body(**settings: Any) -> dict[str, Any]:
     return container_body(request)
 
 
+REMOVED = ["CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_AUDIT"]  # without "=": not to be in the environment at all
+
+
 def test_every_container_is_hardened_whatever_was_asked() -> None:
     host = body()["HostConfig"]
     assert host["Init"] is True
@@ -42,13 +45,13 @@ def test_an_operators_own_log_options_reach_no_job() -> None:
 def test_gpus_are_asked_for_by_uuid_and_a_job_cannot_see_others() -> None:
     wanted = body(gpus=frozenset({GpuId("GPU-b"), GpuId("GPU-a")}), environment={"NVIDIA_VISIBLE_DEVICES": "all"})
     assert wanted["HostConfig"]["DeviceRequests"] == [{"DeviceIDs": ["GPU-a", "GPU-b"], "Capabilities": [["gpu"]]}]
-    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b"]
+    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b", *REMOVED]
 
 
 def test_a_job_without_gpus_asks_for_none_and_sees_none() -> None:
     wanted = body(environment={"NVIDIA_VISIBLE_DEVICES": "all", "SEED": "1"})
     assert wanted["HostConfig"]["DeviceRequests"] == []
-    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=void", "SEED=1"]
+    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=void", "SEED=1", *REMOVED]
 
 
 def test_the_memory_limit_leaves_no_room_for_swap() -> None:
@@ -69,7 +72,12 @@ def test_mounts_are_read_only_unless_told_otherwise() -> None:
 def test_what_was_not_asked_is_left_to_the_image() -> None:
     untouched = body()
     assert (untouched["Cmd"], untouched["Entrypoint"]) == (None, None)
-    assert (untouched["WorkingDir"], untouched["StopSignal"]) == ("", "")
+    assert untouched["WorkingDir"] == ""
+
+
+def test_the_stop_signal_is_ours_whatever_the_image_says() -> None:
+    assert body()["StopSignal"] == "SIGTERM"
+    assert body(stop_signal="SIGINT")["StopSignal"] == "SIGINT"
 
 
 def inspected(status: str, **state: Any) -> dict[str, Any]:

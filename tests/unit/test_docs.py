@@ -165,25 +165,24 @@ def _arguments(method: object) -> str:
 
 def test_every_setting_of_the_node_is_told_and_no_other() -> None:
     told = [first_code(row[0]) for row in rows(section(text_of("admin.md"), "Settings"))]
-    assert told == [f"{name}.{key}" for name, model in _sections() for key in model.model_fields]
+    assert told == list(_settings(Settings))
 
 
 @each_page
 def test_every_setting_that_is_named_exists(page: Path) -> None:
-    known = {f"{name}.{key}" for name, model in _sections() for key in model.model_fields}
-    names = "|".join(name for name, _ in _sections())
-    files = r"(?!(?:py|toml|md|json|log|txt|pid|lock)\b)"
-    named = re.findall(rf"`((?:{names})\.{files}[a-z_]+)[`=]", page.read_text(encoding="utf-8"))
-    assert set(named) <= known
+    names = "|".join(Settings.model_fields)
+    files = r"(?!(?:py|toml|md|json|log|txt|pid|lock|id)\b)"
+    named = re.findall(rf"`((?:{names})\.{files}[a-z_.]+)[`=]", page.read_text(encoding="utf-8"))
+    assert set(named) <= set(_settings(Settings))
 
 
-def _sections() -> list[tuple[str, type[BaseModel]]]:
-    found = []
-    for name, field in Settings.model_fields.items():
-        assert isinstance(field.annotation, type)
-        assert issubclass(field.annotation, BaseModel)
-        found.append((name, field.annotation))
-    return found
+def _settings(table: type[BaseModel], above: str = "") -> Iterator[str]:
+    """The full name of every key, such as `queue.half_life_s`."""
+    for name, field in table.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _settings(field.annotation, f"{above}{name}.")
+        else:
+            yield above + name
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dopq.container_handler.bundle import Limits, prepare
+from dopq.container_handler.bundle import prepare
 from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.rules import Rules
 from dopq.container_handler.template import has_requirement
 from tests.bundles import zip_of
 
@@ -69,15 +70,9 @@ def test_the_project_needs_no_package_index() -> None:
 def test_every_example_passes_the_gate(name: str, tmp_path: Path) -> None:
     files = [path for path in (EXAMPLES / name).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     bundle = zip_of(tmp_path / "b.zip", {str(path.relative_to(EXAMPLES)): path.read_bytes() for path in files})
-    prepared = prepare(
-        bundle,
-        tmp_path / "work",
-        bundle_name="b.zip",
-        default_name=name,
-        user="ada",
-        defaults=SpecDefaults(gpus=0, max_time_limit_s=3600),
-        limits=Limits(),
-    )
+    rules = Rules(SpecDefaults(gpus=0, max_time_limit_s=3600))
+    with bundle.open("rb") as file:
+        prepared = prepare(file, tmp_path / "work", bundle_name="b.zip", default_name=name, user="ada", rules=rules)
     assert prepared.spec.name == name
     assert prepared.spec.gpus == 0
     assert (prepared.input is not None) == (EXAMPLES / name / "input").is_dir()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dopq.intake import Drop, Settling, Stamp, copy_to_spool, looks_complete, remove_drop, scan
+from dopq.intake import Drop, Settling, Stamp, copy_to_spool, look_into, remove_drop, users_of
 from tests.platforms import ANNA, BERT, open_descriptors
 
 
@@ -24,6 +24,12 @@ def inbox(tmp_path: Path) -> Path:
 def spool(tmp_path: Path) -> Path:
     (tmp_path / "spool").mkdir()
     return tmp_path / "spool"
+
+
+def scan(inbox: Path) -> dict[Drop, Stamp]:
+    """What a look into every user's inbox finds."""
+    found = [look_into(inbox / user, user, (), 1000).drops for user in users_of(inbox)]
+    return {drop: stamp for drops in found for drop, stamp in drops.items()}
 
 
 def drop(inbox: Path, name: str = "x.zip", content: bytes = b"content") -> Drop:
@@ -80,8 +86,10 @@ def test_only_regular_files_are_seen(inbox: Path, tmp_path: Path) -> None:
     assert scan(inbox) == {}
 
 
-def test_an_inbox_that_is_away_is_empty(tmp_path: Path) -> None:
-    assert scan(tmp_path / "nowhere") == {}
+def test_an_inbox_that_is_away_is_told_from_an_empty_one(inbox: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        users_of(tmp_path / "nowhere")
+    assert look_into(inbox / "gone", ANNA, (), 10).drops == {}
 
 
 def test_a_folder_whose_name_is_no_text_is_nobodys(inbox: Path) -> None:
@@ -94,13 +102,13 @@ def test_a_folder_whose_name_is_no_text_is_nobodys(inbox: Path) -> None:
 def test_a_file_whose_name_is_no_text_gets_a_name_that_can_be_stored(inbox: Path) -> None:
     Path(os.fsdecode(os.fsencode(inbox / "anna") + b"/caf\xe9.zip")).write_bytes(b"x")
     (found,) = scan(inbox)
-    assert found.bundle == "caf\ufffd.zip"
+    assert found.name == "caf\ufffd.zip"
     assert found.key(stamp_of(found)).isascii()
 
 
 @given(st.binary(min_size=1, max_size=40).filter(lambda name: b"/" not in name and b"\0" not in name))
 def test_a_bundles_name_is_always_printable_text(name: bytes) -> None:
-    bundle = Drop(ANNA, Path("/inbox/anna", os.fsdecode(name))).bundle if name not in {b".", b".."} else "x"
+    bundle = Drop(ANNA, Path("/inbox/anna", os.fsdecode(name))).name if name not in {b".", b".."} else "x"
     assert bundle.isprintable()
     bundle.encode()
 
@@ -159,29 +167,6 @@ def test_what_is_taken_was_the_same_in_every_look_for_that_long(steps: list[tupl
             assert still_s >= 0.2
             since = seen[number][0] - still_s
             assert {stamp for at, stamp in seen[: number + 1] if at >= since - 1e-9} == {seen[number][1]}
-
-
-# --- complete or not ---
-
-
-def test_a_zip_is_complete_when_its_end_is_there(tmp_path: Path) -> None:
-    whole = a_zip(tmp_path / "x.zip")
-    assert looks_complete(tmp_path / "x.zip")
-    for part in (0, 10, len(whole) // 2, len(whole) - 1):
-        (tmp_path / "half.ZIP").write_bytes(whole[:part])
-        assert not looks_complete(tmp_path / "half.ZIP")
-
-
-def test_other_kinds_always_look_complete(tmp_path: Path) -> None:
-    (tmp_path / "x.tar").write_bytes(b"")
-    assert looks_complete(tmp_path / "x.tar")
-
-
-def test_a_fifo_that_took_the_place_of_a_zip_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x.zip")
-    assert not looks_complete(tmp_path / "x.zip")
-    (tmp_path / "y.zip").symlink_to(tmp_path / "x.zip")
-    assert not looks_complete(tmp_path / "y.zip")
 
 
 # --- taking ---

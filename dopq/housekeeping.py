@@ -1,0 +1,64 @@
+"""One quiet thread that removes what is not needed any more: images now and then, files of the share seldom."""
+
+from __future__ import annotations
+
+import threading
+
+from dopq.errors import DopqError
+from dopq.image_sweep import ImageSweep
+from dopq.share import Share
+from dopq.share_sweep import ShareSweep
+from dopq.utils.clock import Clock
+from dopq.utils.log import logger
+
+log = logger(__name__)
+
+ROUND_S = 60.0
+"""Seconds between two looks at the images: so long may a low disk hold builds for nothing."""
+
+SHARE_ROUNDS = 60
+"""In how many rounds the share is looked through once."""
+
+
+class Housekeeping:
+    """Tidies up until it is stopped. Whatever fails is tried again in a later round."""
+
+    def __init__(self, images: ImageSweep, files: ShareSweep, share: Share, clock: Clock) -> None:
+        self._images = images
+        self._files = files
+        self._share = share
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tidy up."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Tidy up no more."""
+        self._stopping.set()
+        self._thread.join(timeout_s)
+
+    def tidy(self, *, files: bool) -> None:
+        """One round; with `files` the share, too, unless it is away."""
+        now = self._clock.now()
+        try:
+            self._images.sweep(now)
+        except DopqError as away:
+            log.debug("images_not_swept", cause=away.message)  # whoever waits for the engine says so in the log
+        try:
+            if files and self._share.trouble() is None:
+                self._files.sweep(now)
+        except OSError as error:
+            log.warning("share_not_tidied", path=error.filename, cause=error.strerror)
+
+    def _run(self) -> None:
+        rounds = 0
+        while not self._stopping.is_set():
+            try:
+                self.tidy(files=rounds % SHARE_ROUNDS == 0)
+            except Exception:
+                log.exception("housekeeping_defect")
+            rounds += 1
+            self._stopping.wait(ROUND_S)

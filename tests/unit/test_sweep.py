@@ -1,0 +1,53 @@
+"""What a node that starts anew removes of a former life, and what it leaves alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dopq.config import ContainerSettings, NodeSettings, Paths, TemplatesSettings
+from dopq.container_handler.container import NODE_LABEL, container_name
+from dopq.container_handler.engine import ContainerName, ContainerRequest
+from dopq.job import JobId
+from dopq.runner import Runner, RunnerSettings
+from tests.fakes import FakeEngine
+from tests.in_memory_node import InMemoryNode
+from tests.waiting import wait_until
+
+NODE = "node1"
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def runner(tmp_path: Path, engine: FakeEngine) -> Iterator[Runner]:
+    node = InMemoryNode(tmp_path)
+    settings = RunnerSettings(NODE, Paths(tmp_path, NodeSettings()), ContainerSettings(), TemplatesSettings())
+    runner = Runner(node.platform, engine, node.outbox, settings, node.clock)
+    yield runner
+    runner.stop()
+    node.close()
+
+
+def left_behind(engine: FakeEngine, name: str, node: str = NODE) -> ContainerName:
+    request = ContainerRequest(ContainerName(name), engine.add_image("job:1"), labels={NODE_LABEL: node})
+    engine.create(request)
+    return request.name
+
+
+def test_containers_of_ended_jobs_go_and_those_that_only_bear_the_label_stay(
+    runner: Runner, engine: FakeEngine
+) -> None:
+    """Images of jobs are labelled, and pass that on to every container that somebody makes of them by hand."""
+    by_hand = left_behind(engine, "by-hand")
+    elsewhere = left_behind(engine, container_name("node2", JobId(7), 1), node="node2")
+    left_behind(engine, container_name(NODE, JobId(7), 1))
+    runner.start()
+    wait_until(lambda: "sweep" not in {thread.name for thread in threading.enumerate()}, 5.0)
+    assert set(engine.containers({})) == {by_hand, elsewhere}
