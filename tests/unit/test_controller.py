@@ -36,6 +36,7 @@ class Desk:
             system=lambda: {"node": "node1"},
             nodes=dict,
             request_shutdown=self.stopped.set,
+            limits={"max_bundle_bytes": 2000},
         )
 
     def user(self, name: str) -> User:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -9,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +121,30 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_noticed(
         packed(project)
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "src"])
+def test_what_a_link_replaces_while_a_folder_is_packed_is_not_followed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stat, secret = os.stat, b"not in the folder"
+    (tmp_path / "Dockerfile").write_bytes(secret)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "run.sh").write_bytes(secret)
+
+    def swapped_after_the_look(path: str, **how: Any) -> os.stat_result:
+        info = stat(path, **how)
+        if path == name:
+            (project / name).rename(tmp_path / "gone")
+            (project / name).symlink_to(tmp_path / name)
+        return info
+
+    stream = io.BytesIO()
+    with opened(project) as folder, monkeypatch.context() as meddling:
+        meddling.setattr(folder_module.os, "stat", swapped_after_the_look)
+        with pytest.raises(OSError, match=f"{os.strerror(errno.ELOOP)}|{os.strerror(errno.ENOTDIR)}"):
+            pack(folder, stream)
+    assert secret not in stream.getvalue()
+
+
 # --- standing still -------------------------------------------------------------------------------------------------
 
 
@@ -215,9 +241,10 @@ def test_a_folder_whose_place_a_link_has_taken_is_not_followed(project: Path, in
     elsewhere = tmp_path / "elsewhere"
     project.rename(elsewhere)
     project.symlink_to(elsewhere)
-    with pytest.raises(OSError, match="symbolic links"):
-        copy_to_spool(drop, stamp, tmp_path / "spool")
+    assert copy_to_spool(drop, stamp, tmp_path / "spool") is None
+    assert list((tmp_path / "spool").iterdir()) == []
     remove_drop(drop, stamp)
+    assert project.is_symlink()
     assert (elsewhere / "Dockerfile").exists()
 
 

@@ -76,10 +76,10 @@ def test_temporary_names_are_passed_over(inbox: Path, name: str) -> None:
     assert scan(inbox) == {}
 
 
-def test_only_regular_files_are_seen(inbox: Path, tmp_path: Path) -> None:
+def test_links_and_special_files_are_passed_over(inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     (inbox / "anna" / "link.zip").symlink_to(tmp_path / "secret")
-    (inbox / "anna" / "folder.zip").mkdir()
+    (inbox / "anna" / "linked-folder").symlink_to(tmp_path)
     os.mkfifo(inbox / "anna" / "pipe.zip")
     (inbox / "loose.zip").write_text("x")
     (inbox / "linked").symlink_to(tmp_path)
