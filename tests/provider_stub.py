@@ -12,26 +12,51 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dopq.handover import Abandon, Accepted, Built, Declined, FromNode, FromProvider, Rejected
+from dopq.handover import (
+    Abandon,
+    Accepted,
+    Alive,
+    Built,
+    Declined,
+    FromNode,
+    FromProvider,
+    Imaged,
+    Known,
+    Rejected,
+)
 from dopq.job import ImageId, JobSpec, Problem, Reason, StateName
 
 POLL_S = 0.01
+MANY = 20_000
+"""Messages that no pipe holds."""
 
 
 @dataclass(frozen=True)
 class StubSettings:
-    """`folder` is where the test and the process meet."""
+    """`folder` is where the test and the process meet.
+
+    Attributes:
+        stubborn: it goes on when its pipe is closed.
+        talkative: it has more to say than a pipe holds before it hears anything.
+        beats: it says all the time that it lives.
+    """
 
     folder: Path
     stubborn: bool = False
+    talkative: bool = False
+    beats: bool = False
 
 
 def stub(settings: StubSettings, pipe: Connection) -> None:
-    """The life of the process; a bundle called `good.zip` is built, `bad.zip` refused, others take for ever."""
+    """The life of the process; a bundle's name says what comes of it (`ANSWERS`), others take for ever."""
     with (settings.folder / "heard").open("a") as heard:
         heard.write(json.dumps({"born": os.getpid()}) + "\n")
     try:
+        for number in range(MANY if settings.talkative else 0):
+            pipe.send(Alive(troubles=(f"{number}",)))
         while True:
+            if settings.beats:
+                pipe.send(Alive(troubles=(f"pid {os.getpid()}",)))
             _say_what_is_ordered(settings.folder, pipe)
             if pipe.poll(POLL_S):
                 _hear(settings.folder, pipe)
@@ -53,24 +78,29 @@ def _hear(folder: Path, pipe: Connection) -> None:
     facts: dict[str, Any] = {"pid": os.getpid(), "kind": type(message).__name__}
     match message:
         case Accepted():
-            facts |= {"key": message.key, "job": message.job, "build": message.build, "log": message.build_log}
+            facts |= {"key": message.key, "job": message.job, "build": message.build, "held": message.held}
+            facts |= {"log": message.build_log}
         case Declined():
             facts |= {"key": message.key}
         case Abandon():
             facts |= {"job": message.job}
+        case Known():
+            facts |= {"user": message.user, "fingerprint": message.fingerprint, "image": message.image}
     with (folder / "heard").open("a") as heard:
         heard.write(json.dumps(facts) + "\n")
     if isinstance(message, Accepted) and message.build and (answer := ANSWERS.get(message.bundle)):
-        pipe.send(answer(message))
+        for said in answer(message):
+            pipe.send(said)
 
 
-def _built(order: Accepted) -> FromProvider:
-    return Built(order.job, JobSpec("built"), ImageId("sha256:00"), has_input=False)
+def _built(order: Accepted) -> list[FromProvider]:
+    image = ImageId("sha256:00")
+    return [Imaged(order.job, image, "f1"), Built(order.job, JobSpec("built"), image, has_input=False)]
 
 
-def _rejected(order: Accepted) -> FromProvider:
+def _rejected(order: Accepted) -> list[FromProvider]:
     problem = Problem("Dockerfile", "is not there", "Add one.")
-    return Rejected(order.job, StateName.INVALID, Reason("bundle_rejected", "It was refused."), (problem,))
+    return [Rejected(order.job, StateName.INVALID, Reason("bundle_rejected", "It was refused."), (problem,))]
 
 
-ANSWERS: dict[str, Callable[[Accepted], FromProvider]] = {"good.zip": _built, "bad.zip": _rejected}
+ANSWERS: dict[str, Callable[[Accepted], list[FromProvider]]] = {"good.zip": _built, "bad.zip": _rejected}

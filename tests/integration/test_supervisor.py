@@ -7,6 +7,7 @@ import multiprocessing.process
 import os
 import pickle
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -15,37 +16,48 @@ from typing import Any
 import pytest
 
 from dopq import supervisor as supervisor_module
-from dopq.container_handler.archive import Limits
-from dopq.container_handler.container_config import SpecDefaults
+from dopq.config import Settings
+from dopq.container_handler.rules import rules_of
+from dopq.disk import Floor
 from dopq.errors import OperatorError
-from dopq.handover import Built, FromProvider, Rejected, Taken
+from dopq.handover import Built, FromProvider, GoesOn, OnHold, Rejected, Taken
+from dopq.image_maker import BuildLimits
+from dopq.images import Images
+from dopq.inbox_watch import WatchSettings
 from dopq.job import Ended, ImageId, Job, JobId, JobSpec, Reason, StateName, UserName
 from dopq.provider import ProviderSettings
-from dopq.supervisor import Supervisor
+from dopq.share import Share
+from dopq.supervisor import HANG_S, Supervisor
+from dopq.users import User
 from dopq.utils.clock import SystemClock
 from tests.platforms import ANNA, Home
 from tests.provider_stub import StubSettings, stub
 from tests.waiting import wait_until
 
 NEMO = UserName("nemo")
+FULL = Reason("waiting_for_space", "Waiting for space.")
+END_OF_TAR = bytes(1024)
 PATIENCE_S = 15.0  # a Python process is born in half a second, on a busy machine in several
 
 
 class Bench:
     """A supervisor over a stub of a Provider, and what passes between them."""
 
-    def __init__(self, folder: Path, *, stubborn: bool = False) -> None:
+    def __init__(self, folder: Path, *, hang_s: float = HANG_S, **manners: bool) -> None:
         self.home = Home(folder)
+        self.images = Images(self.home.database)
         self.talk = folder / "talk"
         self.talk.mkdir()
         self._numbers = count()
         self.supervisor = Supervisor(
             self.home.platform,
             self.home.users,
+            self.images,
             self.home.outbox,
-            StubSettings(self.talk, stubborn),  # type: ignore[arg-type] # passed on to the target as it is
+            StubSettings(self.talk, **manners),  # type: ignore[arg-type] # passed on to the target as it is
             SystemClock(),
             target=stub,  # type: ignore[arg-type]
+            hang_s=hang_s,
         )
 
     def close(self) -> None:
@@ -65,12 +77,15 @@ class Bench:
         name.write_bytes(pickle.dumps(messages))
         name.rename(name.with_suffix(".say"))
 
-    def heard(self, kind: str, **facts: object) -> list[dict[str, Any]]:
-        """What the Providers were told so far: messages of one kind that have these facts."""
+    def told(self) -> list[dict[str, Any]]:
+        """What the Providers were told so far."""
         path = self.talk / "heard"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        told = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [it for it in told if it.get("kind") == kind and facts.items() <= it.items()]
+        return [it for it in (json.loads(line) for line in lines if line.endswith("\n")) if "kind" in it]
+
+    def heard(self, kind: str, **facts: object) -> list[dict[str, Any]]:
+        """What they were told so far: messages of one kind that have these facts."""
+        return [it for it in self.told() if it["kind"] == kind and facts.items() <= it.items()]
 
     def until_heard(self, kind: str, *, times: int = 1, **facts: object) -> None:
         wait_until(lambda: len(self.heard(kind, **facts)) >= times, PATIENCE_S)
@@ -81,11 +96,12 @@ class Bench:
     def jobs(self) -> list[Job]:
         return self.home.journal.changed_since(0)
 
-    def kill(self) -> int:
+    def strike(self, blow: signal.Signals = signal.SIGKILL) -> int:
+        """Have a signal hit the Provider that lives now; its process id."""
         wait_until(lambda: self.supervisor.pid, PATIENCE_S)
         pid = self.supervisor.pid
         assert pid
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, blow)
         return pid
 
 
@@ -107,6 +123,8 @@ def test_a_bundle_becomes_a_job_and_its_image_brings_it_into_the_queue(bench: Be
     bench.until(job.id, StateName.QUEUED)
     assert (job.user, job.bundle) == (ANNA, "good.zip")
     assert bench.home.platform.job(job.id).name == "built"
+    [made] = bench.images.all()
+    assert (made.job, made.user, made.image, made.fingerprint) == (job.id, ANNA, "sha256:00", "f1")
     log = Path(bench.heard("Accepted")[0]["log"])
     assert log.name == "build.log"
     assert log.parent.parent == bench.home.paths.outbox / ANNA
@@ -148,6 +166,25 @@ def test_a_bundle_of_nobody_is_declined(bench: Bench, user: str) -> None:
     assert bench.jobs() == []
 
 
+# --- held for want of space ---
+
+
+def test_a_job_that_has_no_space_is_held_until_it_goes_on(bench: Bench) -> None:
+    job = bench.home.building(bundle="slow.zip")
+    bench.says(OnHold(job.id, FULL))
+    bench.until(job.id, StateName.HELD)
+    bench.says(GoesOn(job.id))
+    bench.until(job.id, StateName.BUILDING)
+
+
+def test_a_held_jobs_build_is_abandoned_with_the_job(bench: Bench) -> None:
+    job = bench.home.building(bundle="slow.zip")
+    bench.says(OnHold(job.id, FULL))
+    bench.until(job.id, StateName.HELD)
+    bench.home.platform.cancel(job.id, "anna")
+    bench.until_heard("Abandon", job=job.id)
+
+
 # --- late words ---
 
 
@@ -182,17 +219,61 @@ def test_a_killed_provider_is_replaced_and_told_again_of_all_that_is_to_be_built
     bench.until(done.id, StateName.QUEUED)
     for job in waiting:
         bench.until_heard("Accepted", job=job.id)
-    old = bench.kill()
+    old = bench.strike()
     wait_until(lambda: bench.supervisor.pid not in {None, old}, PATIENCE_S)
     for job in waiting:
         bench.until_heard("Accepted", job=job.id, pid=bench.supervisor.pid)
     assert bench.heard("Accepted", job=done.id, pid=bench.supervisor.pid) == []
 
 
+def test_one_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, hang_s=3.0, beats=True)  # with time to import what it needs
+    job = bench.home.building(bundle="slow.zip")
+    bench.supervisor.start()
+    bench.until_heard("Accepted", job=job.id)
+    hung = bench.strike(signal.SIGSTOP)
+    wait_until(lambda: bench.supervisor.pid not in {None, hung}, PATIENCE_S)
+    with pytest.raises(ProcessLookupError):  # it does not wake up beside its successor
+        os.kill(hung, 0)
+    bench.until_heard("Accepted", job=job.id, pid=bench.supervisor.pid)
+    bench.close()
+
+
+def test_a_new_life_is_told_what_can_be_found_again_before_what_is_to_be_built(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.images.add(bench.home.queued().id, ImageId("sha256:aa"), "f1")
+    bench.images.add(bench.home.queued().id, ImageId("sha256:bb"), "")
+    building, held = bench.home.building(bundle="slow.zip"), bench.home.building(bundle="slow.zip")
+    bench.home.platform.hold(held.id, FULL)
+    bench.supervisor.start()
+    bench.until_heard("Accepted", job=building.id, held=False)
+    bench.until_heard("Accepted", job=held.id, held=True, build=True)
+    told = [it["kind"] for it in bench.told()]
+    assert told == ["Known", "Accepted", "Accepted"]
+    assert bench.heard("Known", user=ANNA, fingerprint="f1", image="sha256:aa")
+    bench.close()
+
+
+def test_both_sides_may_have_more_to_say_than_a_pipe_holds(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, talkative=True)
+    for _ in range(500):
+        bench.home.building(bundle="slow.zip")
+    bench.supervisor.start()
+    bench.until_heard("Accepted", times=500)
+    bench.close()
+
+
+def test_the_last_beat_is_there_to_be_read(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, beats=True)
+    bench.supervisor.start()
+    wait_until(lambda: bench.supervisor.last_beat.troubles == (f"pid {bench.supervisor.pid}",), PATIENCE_S)
+    bench.close()
+
+
 def test_what_happened_between_two_lives_reaches_the_second(bench: Bench) -> None:
     cancelled = bench.home.building(bundle="slow.zip")
     bench.until_heard("Accepted", job=cancelled.id)
-    bench.kill()
+    bench.strike()
     bench.home.platform.cancel(cancelled.id, "anna")
     job = bench.home.building(bundle="good.zip")
     bench.until(job.id, StateName.QUEUED)
@@ -203,7 +284,7 @@ def test_it_may_die_again_and_again(bench: Bench, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(supervisor_module, "LONGEST_PAUSE_S", 0.1)
     pids = set()
     for _ in range(3):
-        pids.add(bench.kill())
+        pids.add(bench.strike())
         wait_until(lambda: bench.supervisor.pid not in pids | {None}, PATIENCE_S)
     bench.says(Taken("drop-1", ANNA, "good.zip"))
     bench.until_heard("Accepted")
@@ -267,42 +348,50 @@ def test_stopping_ends_a_provider_that_does_not_want_to(tmp_path: Path, monkeypa
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[tuple[Home, Supervisor]]:
     home = Home(tmp_path)
+    share = Share(home.paths)
+    share.open()
     settings = ProviderSettings(
-        inbox=home.paths.inbox,
-        spool=home.paths.spool,
+        watch=WatchSettings(home.paths.inbox, home.paths.spool, 0.05, 0.05, 0.05),
+        share=share,
         jobs=home.paths.jobs,
-        templates=None,
-        python_base="python:3.11-slim",
+        rules=rules_of(Settings(), tmp_path, has_gpus=False),
         engine_url=f"unix://{tmp_path}/nothing.sock",
         node_id="abcd",
-        settle_s=0.05,
-        poll_fast_s=0.05,
-        poll_slow_s=0.05,
         concurrency=1,
-        timeout_s=60.0,
-        defaults=SpecDefaults(gpus=0, max_time_limit_s=3600),
-        limits=Limits(),
+        build_limits=BuildLimits(60.0, None, 2**30),
+        floor=Floor(0, 0),
         log_level="error",
         log_json=False,
     )
-    supervisor = Supervisor(home.platform, home.users, home.outbox, settings, SystemClock())
+    images = Images(home.database)
+    supervisor = Supervisor(home.platform, home.users, images, home.outbox, settings, SystemClock())
     yield home, supervisor
     supervisor.stop(PATIENCE_S)
     assert not supervisor._thread.is_alive()
     home.close()
 
 
-def test_hundreds_of_bundles_at_once_do_not_stop_intake(real: tuple[Home, Supervisor]) -> None:
+def test_hundreds_of_bundles_at_once_do_not_stop_intake(
+    real: tuple[Home, Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each end has more to say than a pipe takes; whoever only writes waits for ever."""
     home, supervisor = real
+    by_name, asked = home.users.by_name, Counter[str]()
+
+    def by_name_counted(name: UserName) -> User | None:
+        asked[name] += 1
+        return by_name(name)
+
+    monkeypatch.setattr(home.users, "by_name", by_name_counted)
     (home.paths.inbox / NEMO).mkdir()
-    for number in range(600):
-        (home.paths.inbox / NEMO / f"{number:03}{'x' * 200}.tar").touch()
+    for number in range(300):
+        (home.paths.inbox / NEMO / f"{number:03}{'x' * 200}.tar").write_bytes(END_OF_TAR)
     supervisor.start()
-    wait_until(lambda: len(list(home.paths.spool.iterdir())) == 600, PATIENCE_S * 2)
+    wait_until(lambda: asked[NEMO] == 300, PATIENCE_S * 2)
     (home.paths.inbox / ANNA).mkdir()
     (home.paths.inbox / ANNA / "bad.tar").write_bytes(b"no tar")
     wait_until(lambda: home.journal.job(JobId(1)), PATIENCE_S)
+    assert len(list((home.paths.inbox / NEMO).iterdir())) == 300
 
 
 def test_a_bundle_whose_name_is_no_text_is_taken_like_any_other(real: tuple[Home, Supervisor]) -> None:
