@@ -164,16 +164,6 @@ def test_results_wait_for_a_share_that_is_away(node: NodeProcess, alice: DopqCli
         assert (node.outbox("alice", job) / "output" / "result").exists()
 
 
-def test_a_node_does_not_start_on_a_bare_mount_point(node: NodeProcess) -> None:
-    node.stop()
-    node.share.rename(node.share.with_name("away"))
-    node.share.mkdir()
-    refused = node.dopq("serve")
-    assert refused.returncode == 2
-    assert "Mount it" in refused.stderr
-    assert list(node.share.iterdir()) == []
-
-
 def test_cancelling_before_the_build_is_no_defect(node: NodeProcess, alice: DopqClient, bundle: MakeBundle) -> None:
     file = bundle("regretted.zip", "echo never")
     for _ in range(6):
