@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dopq.build_log_file import BuildLogFile
-from dopq.build_pool import BuildPool
+from dopq.build_site import BuildSite
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.gate import Gate
@@ -35,9 +35,7 @@ from dopq.handover import (
     Declined,
     FromNode,
     FromProvider,
-    GoesOn,
     Known,
-    OnHold,
     Rejected,
 )
 from dopq.image_maker import BuildLimits, ImageMaker
@@ -95,15 +93,9 @@ class Provider:
         self._gate = Gate()
         self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
         self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._is_whole, self._no_room, clock, disk)
-        self._lock = threading.RLock()  # over the next five: builds end in threads of their own
-        self._pool = BuildPool(settings.concurrency)
-        self._ordered: set[JobId] = set()
-        self._held: set[JobId] = set()
+        self._site = BuildSite(settings.concurrency, self._make_image, self._no_space, say)
         self._put_back: set[JobId] = set()
-        self._cancelled: dict[JobId, threading.Event] = {}  # of each image in the making
-        self._threads: list[threading.Thread] = []
         self._engine_root: Path | None = None
-        self._stopped = threading.Event()
 
     def hear(self, message: FromNode) -> None:
         """Do what the node says."""
@@ -111,69 +103,27 @@ class Provider:
             case Accepted():
                 self.watch.answer(message)
                 if message.build:
-                    self._take_order(message)
+                    self._site.take(message)
             case Declined():
                 self.watch.answer(message)
             case Abandon(job):
-                with self._lock:
-                    self._pool.drop(job)
-                    if job in self._cancelled:
-                        self._cancelled[job].set()
+                self._site.cancel(job)
             case Known():
                 self._maker.learn(message)
 
     def beat(self) -> None:
         """Tell the node that we live, and what keeps us waiting; go on with what waited for space."""
-        self._begin_builds()
+        self._site.begin()
         trouble = self.watch.trouble
         self._say(Alive((trouble,) if trouble else (), self.watch.deferred, self.watch.disk))
 
     def stop(self) -> None:
         """Break off every build. The jobs stay `building`; the next life begins them anew."""
-        self._stopped.set()
         self.watch.stop()
-        with self._lock:
-            for cancelled in self._cancelled.values():
-                cancelled.set()
-        for thread in self._threads:
-            thread.join()
+        self._site.stop()
         self._gate.close()
 
-    # --- which image is made next -------------------------------------------------------------------------------------
-
-    def _take_order(self, order: Accepted) -> None:
-        with self._lock:
-            if order.job in self._ordered:
-                return
-            self._ordered.add(order.job)
-            if order.held:
-                self._held.add(order.job)
-            self._pool.add(order)
-        self._begin_builds()
-
-    def _begin_builds(self) -> None:
-        """Begin what may begin now; with too little space nothing does, and what waits is held."""
-        with self._lock:
-            if self._stopped.is_set() or not self._pool.waiting:
-                return
-            self._tell_held(self._no_space())
-            while not self._held and (order := self._pool.begin_next()):
-                self._cancelled[order.job] = threading.Event()
-                thread = threading.Thread(target=self._make_image, args=(order,), name=f"build-{order.job}")
-                self._threads = [thread, *(other for other in self._threads if other.is_alive())]
-                thread.start()
-
-    def _tell_held(self, reason: Reason | None) -> None:
-        """Tell the node which of the waiting jobs are held for want of space, or no longer."""
-        for job in [order.job for order in self._pool.waiting]:
-            if reason and job not in self._held:
-                self._held.add(job)
-                self._say(OnHold(job, reason))
-        if reason is None:
-            waiting = {order.job for order in self._pool.waiting}
-            for job in sorted(self._held & waiting):
-                self._say(GoesOn(job))
-            self._held.clear()
+    # --- space --------------------------------------------------------------------------------------------------------
 
     def _no_space(self) -> Reason | None:
         """Why no image is made for now."""
@@ -187,6 +137,13 @@ class Provider:
             shortage([settings.share.root], settings.floor, lambda _: share) if share else None
         )
 
+    def _no_room(self, size_bytes: int) -> str | None:
+        """Why a file of that size is left in the inbox."""
+        reason = shortage([self._settings.watch.spool], self._settings.floor, self._disk, size_bytes)
+        return reason.sentence if reason else None
+
+    # --- one bundle ---------------------------------------------------------------------------------------------------
+
     def _is_whole(self, path: Path) -> bool:
         """Whether a file has the end of an archive; what cannot be opened is for whoever copies it to tell of."""
         try:
@@ -195,34 +152,21 @@ class Provider:
         except OSError:
             return True
 
-    def _no_room(self, size_bytes: int) -> str | None:
-        """Why a file of that size is left in the inbox."""
-        reason = shortage([self._settings.watch.spool], self._settings.floor, self._disk, size_bytes)
-        return reason.sentence if reason else None
-
-    # --- one image ----------------------------------------------------------------------------------------------------
-
-    def _make_image(self, order: Accepted) -> None:
-        """Turn one bundle into one answer, whatever happens; or put it back where a disk has become full.
+    def _make_image(self, order: Accepted, cancelled: threading.Event) -> bool:
+        """Turn one bundle into one answer, whatever happens; False to put it back where a disk has become full.
 
         One that was cancelled needs none.
         """
-        cancelled = self._cancelled[order.job]
         answer: Built | Rejected | None
         try:
             answer = self._image_or_reason(order, cancelled)
         except Exception as error:  # noqa: BLE001 - one bundle's trouble is that bundle's reason and nobody else's
             answer = None if cancelled.wait(LATE_WORD_S) else self._answer_to(error, order)
-        if answer and not self._stopped.is_set():
+        if answer and not self._site.stopped:
             self._say(answer)
-        if cancelled.is_set() and not self._stopped.is_set():  # once stopped, the folder is our successor's
+        if cancelled.is_set() and not self._site.stopped:  # once stopped, the folder is our successor's
             discard(self._settings.jobs / str(order.job))  # what was made since the node tidied up after the job
-        with self._lock:
-            del self._cancelled[order.job]
-            self._pool.end(order.job)
-            if answer is None and not cancelled.is_set():
-                self._pool.add(order)
-        self._begin_builds()
+        return answer is not None
 
     def _answer_to(self, error: Exception, order: Accepted) -> Rejected | None:
         """What becomes of a bundle that went wrong; None puts it back.
