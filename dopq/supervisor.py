@@ -30,7 +30,7 @@ from dopq.handover import (
     Taken,
 )
 from dopq.images import Images
-from dopq.job import Building, Ended, Held, Job
+from dopq.job import Building, Ended, Held, Job, StateName
 from dopq.outbox import BUILD_LOG, Outbox, name_from_bundle
 from dopq.provider import ProviderSettings, main
 from dopq.users import Users
@@ -39,7 +39,7 @@ from dopq.utils.log import logger
 
 log = logger(__name__)
 
-SHORT_LIFE_S = 5.0
+SHORTEST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 END_S = 5.0
 
@@ -49,6 +49,15 @@ HANG_S = 30.0
 
 _Outgoing = queue.SimpleQueue[FromNode | Job | None]
 """What a Provider is to be told; a job becomes an order when its turn comes, None is the end."""
+
+
+def next_pause_s(last_s: float, *, came_up: bool) -> float:
+    """How long to wait before the next life, after a pause of `last_s` before the one that has ended.
+
+    One that came up and was killed, however young, is replaced at once: each life takes some bundles further. One that
+    died before its first word would not come up now either, so it is tried less and less often.
+    """
+    return SHORTEST_PAUSE_S if came_up else min(2 * last_s, LONGEST_PAUSE_S)
 
 
 class Supervisor:
@@ -77,6 +86,7 @@ class Supervisor:
         self._doorbell, self._ring = os.pipe()
         self._stopping = threading.Event()
         self._process: BaseProcess | None = None
+        self._came_up = False  # whether this life has said anything yet
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.last_beat = Alive()  # what the Provider last said of itself, for `system`
 
@@ -105,14 +115,13 @@ class Supervisor:
             self._outgoing.put(Abandon(job.id))
 
     def _run(self) -> None:
-        pause_s = 0.1
+        pause_s = SHORTEST_PAUSE_S
         while not self._stopping.is_set():
-            born = self._clock.monotonic()
+            self._came_up = False
             exit_code = self._one_life()
             if self._stopping.is_set():
                 break
-            short = self._clock.monotonic() - born < SHORT_LIFE_S
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S) if short else 0.1
+            pause_s = next_pause_s(pause_s, came_up=self._came_up)
             log.error("provider_died", exit_code=exit_code, next_in_s=pause_s)
             self._stopping.wait(pause_s)
 
@@ -169,8 +178,9 @@ class Supervisor:
                 return
             ready = wait([pipe, process.sentinel, self._doorbell], left_s)
             if pipe in ready:
-                heard_s = self._clock.monotonic()
-                self._hear(pipe.recv())
+                message = pipe.recv()
+                self._came_up, heard_s = True, self._clock.monotonic()
+                self._hear(message)
             elif process.sentinel in ready:
                 return
 
@@ -186,7 +196,10 @@ class Supervisor:
                 if self._users.by_name(user) is None:
                     self._outgoing.put(Declined(key))
                 else:
-                    self._outgoing.put(self._platform.accept(user, bundle, key, name_from_bundle(bundle)))
+                    taken = self._platform.accept(user, bundle, key, name_from_bundle(bundle))
+                    if self._is_done_with(taken):  # a former life was killed before it emptied the inbox
+                        (self._settings.watch.spool / key).unlink(missing_ok=True)
+                    self._outgoing.put(taken)
             case Built(job, spec, image, has_input):
                 self._settle(lambda: self._platform.enqueue(job, spec, image, has_input=has_input), message)
             case Rejected(job, outcome, reason, problems):
@@ -199,6 +212,12 @@ class Supervisor:
                 self._settle(lambda: self._platform.resume(job), message)
             case Alive():
                 self.last_beat = message
+
+    def _is_done_with(self, job: Job) -> bool:
+        """Whether nobody needs the copy of a job's bundle any more: neither the job, nor who gives the bundle back."""
+        if not isinstance(job.state, Ended):
+            return False
+        return job.state.outcome is StateName.SUCCEEDED or job not in self._platform.unpublished()
 
     def _settle(self, command: Callable[[], Job], message: FromProvider) -> None:
         try:

@@ -24,6 +24,7 @@ from dopq.handover import (
     Known,
     Rejected,
 )
+from dopq.inbox_watch import WatchSettings
 from dopq.job import ImageId, JobSpec, Problem, Reason, StateName
 
 POLL_S = 0.01
@@ -33,7 +34,7 @@ MANY = 20_000
 
 @dataclass(frozen=True)
 class StubSettings:
-    """`folder` is where the test and the process meet.
+    """`folder` is where the test and the process meet, `watch` what a supervisor wants to know of any Provider.
 
     Attributes:
         stubborn: it goes on when its pipe is closed.
@@ -42,6 +43,7 @@ class StubSettings:
     """
 
     folder: Path
+    watch: WatchSettings
     stubborn: bool = False
     talkative: bool = False
     beats: bool = False

@@ -10,8 +10,12 @@ from dopq.utils.files import write_atomic
 MOST_DEATHS = 3
 """So many processes may die of one bundle."""
 
-MOST_TRIES = 20
-"""So often a look may remain without an end, with the Provider dying before its gate: many a restart is innocent."""
+MOST_TRIES = 100
+"""So often a look may remain without an end, with the Provider dying before its gate.
+
+Many a death has another cause and must not be laid at the door of a good bundle. One that does kill the Provider at
+once holds the others up for a minute: a life is over in half a second.
+"""
 
 
 class GateTries:

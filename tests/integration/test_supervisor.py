@@ -49,12 +49,13 @@ class Bench:
         self.talk = folder / "talk"
         self.talk.mkdir()
         self._numbers = count()
+        watch = WatchSettings(self.home.paths.inbox, self.home.paths.spool, settle_s=1, poll_fast_s=1, poll_slow_s=1)
         self.supervisor = Supervisor(
             self.home.platform,
             self.home.users,
             self.images,
             self.home.outbox,
-            StubSettings(self.talk, **manners),  # type: ignore[arg-type] # passed on to the target as it is
+            StubSettings(self.talk, watch, **manners),  # type: ignore[arg-type] # passed on to the target as it is
             SystemClock(),
             target=stub,  # type: ignore[arg-type]
             hang_s=hang_s,
@@ -157,6 +158,20 @@ def test_a_bundle_whose_job_has_ended_may_go_but_is_not_built_again(bench: Bench
     bench.says(Taken("drop-1", ANNA, "bad.zip"))
     bench.until_heard("Accepted", key="drop-1", build=False)
     assert len(bench.jobs()) == 1
+
+
+def test_a_bundle_that_is_copied_once_more_keeps_its_copy_until_it_was_given_back(bench: Bench) -> None:
+    copy = bench.home.paths.spool / "drop-1"
+    copy.touch()
+    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.until(JobId(1), StateName.INVALID)
+    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.until_heard("Accepted", key="drop-1", build=False)
+    assert copy.exists()
+    bench.home.platform.mark_published(bench.home.journal.last_seq())
+    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.until_heard("Accepted", times=2, key="drop-1", build=False)
+    assert not copy.exists()
 
 
 @pytest.mark.parametrize("user", [NEMO, "", "..", "a\0b"])
