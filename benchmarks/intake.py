@@ -4,7 +4,7 @@
 
 Needs root, Docker (dockerd), busybox-static and unzip; the machine's own Docker is left alone. What is timed is what a
 user sees: from the rename into the inbox to the file in the share that tells the outcome, with `settle_s` at 0.2. It
-takes about four minutes on two cores.
+takes about a minute and a half on two cores.
 """
 
 # ruff: noqa: E402 - what of the checkout is not installed is found by the path that is set first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tarfile
 from pathlib import Path
@@ -22,6 +23,13 @@ LIMITS = (
     f"intake.max_unpacked_bytes={RULES.limits.unpacked_bytes}",
     f"intake.max_entries={RULES.limits.entries}",
 )
+OWN = re.compile(
+    r"""(?sx)                                                   # names may hold line breaks
+    node\.log | state | state/journal\.sqlite3(-wal|-shm)? | state/node\.json
+    | state/(jobs|spool) | state/jobs/[0-9]+(/.*)? | state/spool/drop-[0-9a-f]{40}
+    | share/(inbox|outbox|invalid|failed)/(ada|bob) | share/outbox/(ada|bob)/[0-9]+-[a-z0-9_.-]+(/.*)?"""
+)
+COVETED = [Path(folder, "evil") for folder in ("/", "/etc", "/etc/cron.d", "/tmp")]
 JUDGED = [hostile for hostile in CORPUS if hostile.verdict == "invalid"]
 DEFERRED = [hostile for hostile in CORPUS if hostile.verdict == "deferred"]
 
@@ -44,7 +52,7 @@ def test_hostile_bundles_hold_up_no_good_one_and_reach_nothing(
             for n in range(GOOD)
         ]
         wait_until(lambda: _provider(boss), 10.0)
-        provider, outside = _provider(boss), _outside(tmp_path)
+        provider, listed = _provider(boss), _listing(tmp_path)
         for path in sorted(staged.iterdir(), key=lambda path: hashlib.sha256(bytes(path.name, "utf-8")).digest()):
             path.rename(node.share / "inbox" / ("bob" if "-bob-" in path.name else USER) / path.name)
         wait_until(lambda: _queued(boss) == len(good), QUEUED_WITHIN_S)
@@ -54,8 +62,9 @@ def test_hostile_bundles_hold_up_no_good_one_and_reach_nothing(
     assert [fault for hostile in JUDGED for fault in _faults(hostile, invalid, before[hostile.file])] == []
     left = {path.name for path in (node.share / "inbox" / USER).iterdir()}
     assert left == {hostile.file for hostile in DEFERRED}
-    assert _changed(outside, _outside(tmp_path)) == []
-    assert _strangers(node) == []
+    wait_until(lambda: _kept(node) == [len(good), len(good)], 10.0)
+    assert [path for path in _changed(listed, _listing(tmp_path)) if not _is_own(path, node)] == []
+    assert [path for path in COVETED if path.exists()] == []
     assert node.stop() == 0
     assert [line for line in node.log.splitlines() if "Traceback" in line or "defect" in line] == []
 
@@ -77,13 +86,17 @@ def _shelved(hostile: Hostile) -> str:
     return hostile.file + ".tar" if hostile.is_folder else hostile.file
 
 
+GIVEN_BACK = {_shelved(hostile) + ending for hostile in JUDGED for ending in ("", ".reason.txt", ".reason.json")}
+
+
 def _faults(hostile: Hostile, invalid: Path, before: list[str] | str) -> list[str]:
     """What is wrong with how a refused bundle was given back."""
     reason = invalid / f"{_shelved(hostile)}.reason.txt"
     if not reason.exists():
         return [f"{hostile}: no reason"]
-    said = reason.read_text()
-    faults = [f"{hostile}: {word!r} is not in {said!r}" for word in hostile.words if word not in said]
+    said, facts = reason.read_text(), json.loads(reason.with_suffix(".json").read_text())
+    faults = [] if facts["reason"]["code"] == "bundle_rejected" and facts["problems"] else [f"{hostile}: {facts}"]
+    faults += [f"{hostile}: {word!r} is not in {said!r}" for word in hostile.words if word not in said]
     shelved = invalid / _shelved(hostile)
     if (_names_in(shelved) if hostile.is_folder else _what(shelved)) != before:
         faults.append(f"{hostile}: what lies in invalid/ is not what was handed in")
@@ -105,21 +118,24 @@ def _provider(client: DopqClient) -> int:
     )
 
 
-def _outside(tmp_path: Path) -> Snapshot:
-    """All that the node's own two folders do not hold, and what the corpus would like to write to."""
-    ours = {"staged", "state", "share", "node.log"}
-    near = {path: facts for path, facts in snapshot(tmp_path).items() if not ours & set(path.parts)}
-    return near | snapshot(Path("/etc"))
+def _listing(tmp_path: Path) -> Snapshot:
+    """The node's folder and what lies about it, without the bundles that wait to be dropped."""
+    return {path: facts for path, facts in snapshot(tmp_path).items() if "staged" not in path.parts}
 
 
 def _changed(before: Snapshot, after: Snapshot) -> list[Path]:
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
 
-def _strangers(node: NodeProcess) -> list[Path]:
-    """Whatever in the node's folders is in no job's own folder, and no file of the node's."""
-    job = re.compile(r"[0-9]+(-[a-z0-9_.-]+)?")
-    homes = [*(node.share / "outbox" / USER).iterdir(), *(node.state / "jobs").iterdir()]
-    found = [path for path in homes if not job.fullmatch(path.name)]
-    given_back = {_shelved(hostile) + ending for hostile in JUDGED for ending in ("", ".reason.txt", ".reason.json")}
-    return found + [path for path in (node.share / "invalid" / USER).iterdir() if path.name not in given_back]
+def _kept(node: NodeProcess) -> list[int]:
+    """How many jobs the node keeps working files of, and how many bundles."""
+    return [len(list((node.state / folder).iterdir())) for folder in ("jobs", "spool")]
+
+
+def _is_own(path: Path, node: NodeProcess) -> bool:
+    """Whether the node may write there: its own files, a job's own folder, and the shelf of what was refused."""
+    if path.parent == node.share / "invalid" / USER:
+        return path.name in GIVEN_BACK
+    if path.parent == node.share / "inbox" / USER:
+        return path.name in {hostile.file for hostile in DEFERRED}
+    return OWN.fullmatch(str(path.relative_to(node.folder))) is not None if node.folder in path.parents else False
