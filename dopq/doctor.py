@@ -11,6 +11,8 @@ from typing import Literal
 
 from dopq.config import Paths, Settings
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
+from dopq.container_handler.gate import Gate
+from dopq.container_handler.rules import Rules, rules_of
 from dopq.errors import DopqError
 from dopq.utils import cpu
 from dopq.utils.gpu import probe_for
@@ -29,10 +31,11 @@ class Finding:
 
 
 def examine(settings: Settings, paths: Paths) -> list[Finding]:
-    """Look at engine, GPUs, folders, disks and ports. Changes nothing."""
+    """Look at engine, GPUs, gate, folders, disks and ports. Changes nothing."""
     return [
         _engine(settings),
         _gpus(settings),
+        _gate(rules_of(settings, paths.root, has_gpus=False)),
         *(_folder(name, path) for name, path in (("state", paths.state), ("share", paths.share))),
         *_disks(paths),
         _port(settings),
@@ -59,6 +62,19 @@ def _gpus(settings: Settings) -> Finding:
         return Finding("gpus", "warning", f"No GPUs: {survey.reason or 'none found'}", "Jobs run on the CPU alone.")
     models = ", ".join(sorted({gpu.model or "unknown model" for gpu in survey.gpus}))
     return Finding("gpus", "ok", f"{len(survey.gpus)}: {models}.")
+
+
+def _gate(rules: Rules) -> Finding:
+    gate = Gate()
+    try:
+        gate.try_out(rules)
+    except (DopqError, OSError) as error:
+        message, hint = (error.message, error.hint) if isinstance(error, DopqError) else (str(error), "")
+        return Finding("gate", "error", message, hint or "No bundle can be checked until this is mended.")
+    finally:
+        gate.close()
+    how = "as root" if os.geteuid() == 0 else "by user namespaces; the service has to run as this user, or as root"
+    return Finding("gate", "ok", f"Bundles are checked by a process without rights ({how}).")
 
 
 def _folder(name: str, path: Path) -> Finding:
