@@ -14,6 +14,7 @@ from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.gate import Gate
 from dopq.container_handler.rules import Rules, rules_of
 from dopq.errors import DopqError
+from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils.gpu import probe_for
 
@@ -36,7 +37,8 @@ def examine(settings: Settings, paths: Paths) -> list[Finding]:
         _engine(settings),
         _gpus(settings),
         _gate(rules_of(settings, paths.root, has_gpus=False)),
-        *(_folder(name, path) for name, path in (("state", paths.state), ("share", paths.share))),
+        _folder("state", paths.state),
+        _share(paths),
         *_disks(paths),
         _port(settings),
     ]
@@ -83,6 +85,12 @@ def _folder(name: str, path: Path) -> Finding:
         return Finding(name, "error", f"{existing} cannot be written.", "Change its owner or mode, or choose another.")
     there = "is there" if path.exists() else "will be made"
     return Finding(name, "ok", f"{path} {there}.")
+
+
+def _share(paths: Paths) -> Finding:
+    if paths.share_mark.exists() and (trouble := Share(paths).trouble()):
+        return Finding("share", "warning", trouble, "Until then a node waits for it, and takes no bundles from it.")
+    return _folder("share", paths.share)
 
 
 def _disks(paths: Paths) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import pytest
 from dopq import doctor
 from dopq.config import EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
 from dopq.doctor import Finding, examine
+from dopq.share import Share
 from dopq.utils.cpu import Disk, Host
 
 
@@ -119,6 +120,19 @@ def test_a_folder_is_there_or_will_be_made_or_cannot(tmp_path: Path, name: str) 
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     assert found(in_the_way, name).level == "error"
+
+
+def test_a_share_that_is_away_is_a_warning_and_one_that_is_back_is_fine(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, NodeSettings())
+    paths.make()
+    Share(paths).open()
+    assert found(tmp_path, "share").level == "ok"
+    mounted = paths.share.rename(tmp_path / "elsewhere")
+    paths.share.mkdir()
+    assert found(tmp_path, "share").level == "warning"
+    paths.share.rmdir()
+    mounted.rename(paths.share)
+    assert found(tmp_path, "share").level == "ok"
 
 
 @pytest.mark.parametrize(
