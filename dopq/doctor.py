@@ -13,7 +13,8 @@ from dopq.config import Paths, Settings
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.gate import Gate
 from dopq.container_handler.rules import Rules, rules_of
-from dopq.errors import DopqError
+from dopq.container_handler.template import Templates
+from dopq.errors import BadConfig, DopqError
 from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils.gpu import probe_for
@@ -33,10 +34,12 @@ class Finding:
 
 def examine(settings: Settings, paths: Paths) -> list[Finding]:
     """Look at engine, GPUs, gate, folders, disks and ports. Changes nothing."""
+    rules = rules_of(settings, paths.root, has_gpus=False)
     return [
         _engine(settings),
         _gpus(settings),
-        _gate(rules_of(settings, paths.root, has_gpus=False)),
+        _gate(rules),
+        *_own_templates(rules.templates),
         _folder("state", paths.state),
         _share(paths),
         *_disks(paths),
@@ -77,6 +80,21 @@ def _gate(rules: Rules) -> Finding:
         gate.close()
     how = "as root" if os.geteuid() == 0 else "by user namespaces; the service has to run as this user, or as root"
     return Finding("gate", "ok", f"Bundles are checked by a process without rights ({how}).")
+
+
+def _own_templates(templates: Templates) -> Iterator[Finding]:
+    if templates.folder is None:
+        return
+    try:
+        templates.read()
+    except BadConfig as error:
+        yield Finding("templates", "error", error.message, error.hint)
+        return
+    if templates.folder.is_dir():
+        yield Finding("templates", "ok", f"{templates.folder} goes before DoPQ's own.")
+    else:
+        what = f"{templates.folder} is no folder, so DoPQ's own are used."
+        yield Finding("templates", "warning", what, "Make it, or change build.templates.")
 
 
 def _folder(name: str, path: Path) -> Finding:

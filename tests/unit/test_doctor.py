@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dopq import doctor
-from dopq.config import EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
+from dopq.config import BuildSettings, EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
 from dopq.doctor import Finding, examine
 from dopq.share import Share
 from dopq.utils.cpu import Disk, Host
@@ -110,6 +110,17 @@ def test_without_root_and_user_namespaces_the_gate_is_an_error_that_says_what_to
     assert "does not let DoPQ" in words
     assert "as root" in fix
     assert "user namespaces" in fix
+
+
+def test_templates_of_ones_own_are_looked_at(tmp_path: Path) -> None:
+    settings = Settings(build=BuildSettings(templates="own"), gpu=GpuSettings(devices="none"))
+    assert found(tmp_path, "templates", settings).level == "warning"
+    file = tmp_path / "own" / "python" / "Dockerfile"
+    file.parent.mkdir(parents=True)
+    file.write_text("FROM $base")
+    assert found(tmp_path, "templates", settings).level == "ok"
+    file.write_bytes(b"\xff")
+    assert found(tmp_path, "templates", settings).level == "error"
 
 
 @pytest.mark.parametrize("name", ["state", "share"])
