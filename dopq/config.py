@@ -280,7 +280,7 @@ def with_changes(text: str, changes: Iterable[str]) -> str:
         table = tomllib.loads(changed)
     except tomllib.TOMLDecodeError as error:
         raise BadConfig(f"The changed settings are no TOML: {error}.", "Change this key with an editor.") from error
-    parse(table, "the new settings")
+    parse(table, "the new file")
     return changed
 
 

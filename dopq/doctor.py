@@ -11,7 +11,11 @@ from typing import Literal
 
 from dopq.config import Paths, Settings
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
-from dopq.errors import DopqError
+from dopq.container_handler.gate import Gate
+from dopq.container_handler.rules import Rules, rules_of
+from dopq.container_handler.template import Templates
+from dopq.errors import BadConfig, DopqError
+from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils.gpu import probe_for
 
@@ -29,11 +33,15 @@ class Finding:
 
 
 def examine(settings: Settings, paths: Paths) -> list[Finding]:
-    """Look at engine, GPUs, folders, disks and ports. Changes nothing."""
+    """Look at engine, GPUs, gate, folders, disks and ports. Changes nothing."""
+    rules = rules_of(settings, paths.root, has_gpus=False)
     return [
         _engine(settings),
         _gpus(settings),
-        *(_folder(name, path) for name, path in (("state", paths.state), ("share", paths.share))),
+        _gate(rules),
+        *_own_templates(rules.templates),
+        _folder("state", paths.state),
+        _share(paths),
         *_disks(paths),
         _port(settings),
     ]
@@ -61,12 +69,46 @@ def _gpus(settings: Settings) -> Finding:
     return Finding("gpus", "ok", f"{len(survey.gpus)}: {models}.")
 
 
+def _gate(rules: Rules) -> Finding:
+    gate = Gate()
+    try:
+        gate.try_out(rules)
+    except (DopqError, OSError) as error:
+        message, hint = (error.message, error.hint) if isinstance(error, DopqError) else (str(error), "")
+        return Finding("gate", "error", message, hint or "No bundle can be checked until this is mended.")
+    finally:
+        gate.close()
+    how = "as root" if os.geteuid() == 0 else "by user namespaces; the service has to run as this user, or as root"
+    return Finding("gate", "ok", f"Bundles are checked by a process without rights ({how}).")
+
+
+def _own_templates(templates: Templates) -> Iterator[Finding]:
+    if templates.folder is None:
+        return
+    try:
+        templates.read()
+    except BadConfig as error:
+        yield Finding("templates", "error", error.message, error.hint)
+        return
+    if templates.folder.is_dir():
+        yield Finding("templates", "ok", f"{templates.folder} goes before DoPQ's own.")
+    else:
+        what = f"{templates.folder} is no folder, so DoPQ's own are used."
+        yield Finding("templates", "warning", what, "Make it, or change build.templates.")
+
+
 def _folder(name: str, path: Path) -> Finding:
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         return Finding(name, "error", f"{existing} cannot be written.", "Change its owner or mode, or choose another.")
     there = "is there" if path.exists() else "will be made"
     return Finding(name, "ok", f"{path} {there}.")
+
+
+def _share(paths: Paths) -> Finding:
+    if paths.share_mark.exists() and (trouble := Share(paths).trouble()):
+        return Finding("share", "warning", trouble, "Until then a node waits for it, and takes no bundles from it.")
+    return _folder("share", paths.share)
 
 
 def _disks(paths: Paths) -> Iterator[Finding]:

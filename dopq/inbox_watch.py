@@ -91,6 +91,7 @@ class InboxWatch:
         self._began_s: float | None = None  # when the look that is under way began
         self._copiers = ThreadPoolExecutor(COPIES, thread_name_prefix="copy")
         self._stopping = threading.Event()
+        self._ending = threading.Lock()  # nothing is given to the copiers once they have been told to end
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self.disk: Disk | None = None
 
@@ -113,8 +114,9 @@ class InboxWatch:
 
     def stop(self) -> None:
         """Look no more; a look or a copy that is under way is not waited for, since a dead share never ends it."""
-        self._stopping.set()
-        self._copiers.shutdown(wait=False, cancel_futures=True)
+        with self._ending:
+            self._stopping.set()
+            self._copiers.shutdown(wait=False, cancel_futures=True)
 
     def answer(self, message: Accepted | Declined) -> None:
         """What the node says to a bundle that it was told of; for any thread to call."""
@@ -165,7 +167,9 @@ class InboxWatch:
         except OSError as error:
             return f"The inbox of {user} cannot be read: {error.strerror}."
         if ready:
-            self._copies[user] = self._copiers.submit(inbox.copy, ready)
+            with self._ending:
+                if not self._stopping.is_set():
+                    self._copies[user] = self._copiers.submit(inbox.copy, ready)
         return inbox.trouble
 
     def _new(self, user: UserName) -> UserInbox:

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from dopq.config import Paths
+from dopq.container_handler.archive_kinds import ENDINGS
 from dopq.container_handler.outputs import discard
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError
@@ -154,15 +155,22 @@ def _place(folder: Path, job: Job) -> Path:
     owner = _reason_of(plain)
     if owner == job.id or (owner is None and not plain.exists()):
         return plain
-    return plain.with_name(f"{plain.stem}-{job.id}{plain.suffix}")
+    stem, ending = _split(plain.name)
+    return plain.with_name(f"{stem}-{job.id}{ending}")
 
 
 def _short(name: str) -> str:
     """A file name that leaves room for what we append to it: file systems take 255 bytes."""
     if len(name.encode()) <= _NAME_BYTES:
         return name
-    ending = Path(name).suffix[:10]
-    return name.encode()[: _NAME_BYTES - len(ending.encode())].decode(errors="ignore") + ending
+    stem, ending = _split(name)
+    return stem.encode()[: _NAME_BYTES - len(ending.encode())].decode(errors="ignore") + ending
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A name and the ending that says what archive it is: all of `.tar.gz`, or it could not be handed in again."""
+    length = next((len(each) for each in ENDINGS if name.lower().endswith(each)), 0)
+    return name[: len(name) - length], name[len(name) - length :]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -65,7 +65,12 @@ def status(context: click.Context, jobs: tuple[str, ...]) -> None:
 
 @click.command()
 @jobs_argument
-@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0), help="Give up after so long (exit code 6).")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help="Give up after so long (exit code 6; 8 if every job that goes on is held).",
+)
 @click.option("--any", "any_of", is_flag=True, help="Until one of them has ended, not all.")
 @click.option("--propagate", is_flag=True, help="Exit with the failed job's own exit code.")
 @json_option

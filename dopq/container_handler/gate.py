@@ -44,7 +44,7 @@ from dopq.container_handler.project_layout import INPUT
 from dopq.container_handler.refusal import refusal
 from dopq.container_handler.rules import Rules
 from dopq.container_handler.spec_fields import is_sound
-from dopq.errors import BadConfig, BuildFailed, BundleRejected, InvariantBroken
+from dopq.errors import BadConfig, BuildFailed, BundleRejected, InvariantBroken, OperatorError
 from dopq.job import Problem
 from dopq.utils.log import logger
 
@@ -110,10 +110,25 @@ class Gate:
 
     def is_whole(self, bundle: BinaryIO, bundle_name: str, rules: Rules) -> bool:
         """Whether a file has the end that its kind of archive has; True where that cannot be told."""
-        with tempfile.TemporaryDirectory() as room:
-            request = IsWhole(bundle_name, rules, _WHOLE_LIMITS)
-            answer = self._answer(request, bundle, Path(room), Event())
+        answer = self._look_at_end(bundle, bundle_name, rules)
         return answer.whole if isinstance(answer, Whole) else True
+
+    def try_out(self, rules: Rules) -> None:
+        """Have an empty file looked at, which shows whether bundles can be looked at on this machine.
+
+        Raises:
+            DopqError: they cannot, most likely since the kernel does not let a process give up its rights.
+        """
+        with tempfile.TemporaryFile() as nothing:
+            answer = self._look_at_end(nothing, "nothing.zip", rules)
+        if answer is None:
+            raise OperatorError("The process that checks bundles dies at once.", "What it last said is above.")
+        if not isinstance(answer, Whole):
+            _raise(answer, _WHOLE_LIMITS)
+
+    def _look_at_end(self, file: BinaryIO, name: str, rules: Rules) -> Answer | None:
+        with tempfile.TemporaryDirectory() as room:
+            return self._answer(IsWhole(name, rules, _WHOLE_LIMITS), file, Path(room), Event())
 
     def _answer(self, request: Request, bundle: BinaryIO, room: Path, cancelled: Event) -> Answer | None:
         """What the gate says; None when it died or said nothing that makes sense."""

@@ -56,7 +56,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C goes to the whole terminal group; the Provider decides
     for encoding in _ENCODINGS:
         codecs.lookup(encoding)
-    with suppress(PermissionError):
+    with suppress(OSError):  # ENOSPC where user namespaces are limited to none; `confine` tells each caller why not
         leave_network()
     with socket.socket(fileno=0) as provider, suppress(ConnectionError):  # a Provider that was killed closes nothing
         while True:
@@ -105,7 +105,10 @@ def _confined(request: Request, room: int, parent: int) -> Misconfigured | None:
             parent=parent,
         )
     except OSError as error:
-        message = f"This machine does not let DoPQ take the rights from the process that checks bundles: {error}."
+        message = (
+            "This machine does not let DoPQ take the rights from the process that checks bundles, so none is checked: "
+            f"{error.strerror}."
+        )
         hint = "Run DoPQ as root, or allow unprivileged user namespaces (user_namespaces(7))."
         return Misconfigured(message, hint)
     return None

@@ -21,7 +21,7 @@ from dopq.job import JobSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}", re.ASCII)
-_SERVICE_VARIABLE = re.compile(r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|LD_PRELOAD|DOPQ_.*", re.DOTALL)
+_SERVICE_VARIABLE = re.compile(r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|LD_PRELOAD|LD_AUDIT|DOPQ_.*", re.DOTALL)
 PYTHON_EXAMPLE = "3.12"
 _LEAST_BYTES = 6 * 2**20  # Docker refuses a memory limit below 6 MiB
 _MOST_BYTES = 16 * 2**40

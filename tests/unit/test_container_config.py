@@ -380,7 +380,7 @@ def test_a_key_that_cannot_be_honoured_yet_is_refused_not_ignored(key: str) -> N
 
 
 @pytest.mark.parametrize(
-    "key", ["NVIDIA_VISIBLE_DEVICES", "NVIDIA_X", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "DOPQ_JOB"]
+    "key", ["NVIDIA_VISIBLE_DEVICES", "NVIDIA_X", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_AUDIT", "DOPQ_JOB"]
 )
 def test_variables_of_the_service_are_refused(key: str) -> None:
     [problem] = refused(TOML_FILE, f'env = {{ {key} = "all" }}')

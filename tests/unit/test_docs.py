@@ -114,7 +114,7 @@ def codes_of_errors(kind: type[DopqError] = DopqError) -> set[str]:
 
 
 def codes_of_reasons() -> set[str]:
-    """The literal codes of every `Reason(...)` in the code, and those that a bundle's error hands on."""
+    """The literal codes of every `Reason(...)` in the code, and those that the error of a bundle's making hands on."""
     calls = (
         node
         for path in SOURCES
@@ -122,7 +122,7 @@ def codes_of_reasons() -> set[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Reason"
     )
     codes = {ast.literal_eval(call.args[0]) for call in calls if call.args and isinstance(call.args[0], ast.Constant)}
-    return codes | {"bundle_rejected", "build_failed"}
+    return codes | {"bundle_rejected", "build_failed", "bad_config", "engine_refused"}
 
 
 def test_every_error_code_is_told_and_no_other() -> None:

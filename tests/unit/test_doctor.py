@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dopq import doctor
-from dopq.config import EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
+from dopq.config import BuildSettings, EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
 from dopq.doctor import Finding, examine
+from dopq.share import Share
 from dopq.utils.cpu import Disk, Host
 
 
@@ -25,7 +30,7 @@ def found(folder: Path, what: str, settings: Settings | None = None) -> Finding:
 def test_everything_is_looked_at_and_nothing_is_changed(tmp_path: Path) -> None:
     settings = Settings(engine=EngineSettings(url=f"unix://{tmp_path}/x.sock"), gpu=GpuSettings(devices="simulate:2"))
     findings = examine(settings, Paths(tmp_path / "node", settings.node))
-    assert {finding.what for finding in findings} == {"engine", "gpus", "state", "share", "disk", "port"}
+    assert {finding.what for finding in findings} == {"engine", "gpus", "gate", "state", "share", "disk", "port"}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -59,6 +64,65 @@ def test_gpus_are_counted_by_model(tmp_path: Path) -> None:
     assert found(tmp_path, "gpus", settings).found == "2: simulated."
 
 
+# As an ordinary user of a machine, whoever runs the tests: in a user namespace of its own, in which more of them are
+# allowed or not. The limit is that namespace's alone (namespaces(7), /proc/sys/user).
+AS_ORDINARY_USER = """
+import ctypes, json, os, sys
+from pathlib import Path
+from dopq.config import Settings
+from dopq.container_handler.rules import rules_of
+from dopq.doctor import _gate
+
+uid, gid = os.geteuid(), os.getegid()
+if ctypes.CDLL(None, use_errno=True).unshare(0x10000000) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+Path("/proc/self/setgroups").write_text("deny")
+Path("/proc/self/uid_map").write_text(f"1000 {uid} 1")
+Path("/proc/self/gid_map").write_text(f"1000 {gid} 1")
+Path("/proc/sys/user/max_user_namespaces").write_text(sys.argv[1])
+finding = _gate(rules_of(Settings(), Path(), has_gpus=False))
+print(json.dumps([finding.level, finding.found, finding.fix]))
+"""
+
+
+def gate_for_an_ordinary_user(*, namespaces: int) -> tuple[str, str, str]:
+    command = [sys.executable, "-c", AS_ORDINARY_USER, str(namespaces)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+    level, words, fix = json.loads(said.stdout)
+    return level, words, fix
+
+
+def test_the_gate_is_tried_out(tmp_path: Path) -> None:
+    finding = found(tmp_path, "gate")
+    assert (finding.level, "without rights" in finding.found) == ("ok", True)
+
+
+def test_the_gate_needs_no_root_where_there_are_user_namespaces() -> None:
+    level, words, _ = gate_for_an_ordinary_user(namespaces=10)
+    assert (level, "user namespaces" in words) == ("ok", True)
+
+
+def test_without_root_and_user_namespaces_the_gate_is_an_error_that_says_what_to_do() -> None:
+    level, words, fix = gate_for_an_ordinary_user(namespaces=0)
+    assert level == "error"
+    assert "does not let DoPQ" in words
+    assert "as root" in fix
+    assert "user namespaces" in fix
+
+
+def test_templates_of_ones_own_are_looked_at(tmp_path: Path) -> None:
+    settings = Settings(build=BuildSettings(templates="own"), gpu=GpuSettings(devices="none"))
+    assert found(tmp_path, "templates", settings).level == "warning"
+    file = tmp_path / "own" / "python" / "Dockerfile"
+    file.parent.mkdir(parents=True)
+    file.write_text("FROM $base")
+    assert found(tmp_path, "templates", settings).level == "ok"
+    file.write_bytes(b"\xff")
+    assert found(tmp_path, "templates", settings).level == "error"
+
+
 @pytest.mark.parametrize("name", ["state", "share"])
 def test_a_folder_is_there_or_will_be_made_or_cannot(tmp_path: Path, name: str) -> None:
     assert found(tmp_path, name).found.endswith("will be made.")
@@ -67,6 +131,19 @@ def test_a_folder_is_there_or_will_be_made_or_cannot(tmp_path: Path, name: str) 
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     assert found(in_the_way, name).level == "error"
+
+
+def test_a_share_that_is_away_is_a_warning_and_one_that_is_back_is_fine(tmp_path: Path) -> None:
+    paths = Paths(tmp_path, NodeSettings())
+    paths.make()
+    Share(paths).open()
+    assert found(tmp_path, "share").level == "ok"
+    mounted = paths.share.rename(tmp_path / "elsewhere")
+    paths.share.mkdir()
+    assert found(tmp_path, "share").level == "warning"
+    paths.share.rmdir()
+    mounted.rename(paths.share)
+    assert found(tmp_path, "share").level == "ok"
 
 
 @pytest.mark.parametrize(

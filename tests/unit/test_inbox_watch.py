@@ -273,3 +273,10 @@ def test_users_are_looked_at_in_turn_when_the_time_does_not_suffice_for_all(
     good_bundle(bench.inbox(BERT) / "b.zip")
     bench.look(4)
     assert sorted(bench.names()) == ["a.zip", "b.zip"]
+
+
+def test_a_look_that_is_under_way_at_the_end_begins_no_copy(bench: Bench) -> None:
+    good_bundle(bench.inbox(ANNA) / "a.zip")
+    bench.watch.stop()
+    bench.look(4)
+    assert bench.names() == []

@@ -137,6 +137,16 @@ def test_two_bundles_of_one_name_are_both_kept(home: Home, publisher: Publisher)
     assert owners == {"x.zip.reason.json": first.id, f"x-{second.id}.zip.reason.json": second.id}
 
 
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz", "X.TAR.GZ", "x.tgz", "x" * 240 + ".tar.gz"])
+def test_a_returned_bundle_can_be_handed_in_again_as_it_is_called(home: Home, publisher: Publisher, name: str) -> None:
+    refuse(home, name, b"one")
+    refuse(home, name, b"two")
+    wait_until(lambda: all_told(home), 5.0)
+    kept = [path.name for path in shelf(home).iterdir() if ".reason." not in path.name]
+    ending = name[name.index(".") :]
+    assert [each.endswith(ending) for each in kept] == [True, True]
+
+
 def test_a_file_that_a_user_put_there_is_not_written_over(home: Home, publisher: Publisher) -> None:
     shelf(home).mkdir(parents=True)
     (shelf(home) / "x.zip").write_bytes(b"mine")
