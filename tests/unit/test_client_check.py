@@ -172,6 +172,21 @@ def test_a_bundle_that_is_not_there_is_a_usage_error(run: Run) -> None:
     assert run("check", "nowhere.zip").exit_code == 2
 
 
+def test_a_named_pipe_is_not_waited_for(alone: Run) -> None:
+    os.mkfifo("pipe.zip")
+    told = alone("check", "pipe.zip")  # its words are broken into lines
+    assert (told.exit_code, "neither a file nor a folder" in " ".join(told.stderr.split())) == (2, True)
+
+
+def test_a_folder_with_a_link_is_refused_like_an_archive_with_one(alone: Run) -> None:
+    Path("bundle").mkdir()
+    Path("bundle/link").symlink_to("/etc/passwd")
+    told = alone("check", "bundle", "--json")
+    assert told.exit_code == 2
+    answer = json.loads(told.stdout)
+    assert [problem["what"] for problem in answer["problems"]] == ["it is a link"]
+
+
 def test_to_check_loads_no_docker_no_pyro_and_no_database(tmp_path: Path) -> None:
     """A user's machine has none of them to reach, and each costs time."""
     (tmp_path / "app.py").write_text("")
