@@ -79,9 +79,11 @@ def test_a_folder_of_any_depth_is_packed(folder: Path) -> None:
     way = [folder / ("a/" * depth) for depth in range(1, 1100)]  # more than Python's calls may be nested
     for path in way:
         path.mkdir()
-    entries = zipfile.ZipFile(io.BytesIO(packed(folder))).namelist()
-    for path in reversed(way):  # pytest, too, goes through folders by recursion
-        path.rmdir()
+    try:
+        entries = zipfile.ZipFile(io.BytesIO(packed(folder))).namelist()
+    finally:
+        for path in reversed(way):  # pytest, too, goes through folders by recursion
+            path.rmdir()
     assert len(entries) == len(way) + 3
 
 
