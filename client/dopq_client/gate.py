@@ -14,7 +14,7 @@ from dopq import config
 from dopq.container_handler import bundle as gate
 from dopq.container_handler.rules import Rules, rules_from_wire, rules_of
 from dopq.container_handler.spec_schema import SpecFormat, spec_schema
-from dopq.errors import NotLoggedIn, OperatorError, TryAgain
+from dopq.errors import NotLoggedIn, OperatorError, TryAgain, UserError
 from dopq.job import JobSpec
 from dopq.outbox import name_from_bundle
 from dopq_client.client import DopqClient
@@ -67,12 +67,17 @@ def check(bundle: Path, by: RulesInForce) -> JobSpec:
 
     Raises:
         BundleRejected: with every problem at once.
-        UserError: it cannot be read, or holds links.
+        UserError: it cannot be read, or not be unpacked here to look into it.
     """
-    with bundle_of(bundle) as (file, name):
-        opened = cast("BinaryIO", file)
-        taken = gate.check(opened, bundle_name=name, default_name=name_from_bundle(name), user=by.user, rules=by.rules)
-        return taken.spec
+    try:
+        with bundle_of(bundle) as (file, name):
+            opened, default = cast("BinaryIO", file), name_from_bundle(name)
+            return gate.check(opened, bundle_name=name, default_name=default, user=by.user, rules=by.rules).spec
+    except OSError as error:
+        raise UserError(
+            f"The bundle {bundle} cannot be checked on this machine: {error.strerror}.",
+            "Make room in the folder for temporary files, or set TMPDIR to one with more.",
+        ) from error
 
 
 def schema(spec_format: SpecFormat) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def bundle_of(path: Path) -> Iterator[tuple[IO[bytes], str]]:
             zipped.seek(0)
             yield zipped, f"{path.name}.zip"
         return
+    if path.exists() and not path.is_file():  # to open a named pipe would wait for somebody who writes
+        raise UserError(f"The bundle {path} is neither a file nor a folder.", "Give a zip, a tar, or a folder.")
     try:
         file = path.open("rb")
     except OSError as error:

@@ -126,7 +126,8 @@ def size_problems(members: Sequence[Member], limits: Limits) -> list[Problem]:
 def entry_problems(members: Sequence[Member], limits: Limits) -> list[Problem]:
     """Everything that is wrong with the entries; with an empty list every path is safe to create, side by side."""
     problems = [problem for member in members for problem in _member_problems(member, limits)]
-    return problems + list(_collisions(members))
+    bounded = (member for member in members if not _is_beyond(member.name, limits))
+    return problems + list(_collisions(bounded, limits.entries))
 
 
 def is_junk(path: PurePosixPath) -> bool:
@@ -153,7 +154,7 @@ def _member_problems(member: Member, limits: Limits) -> Iterator[Problem]:
 
 def _name_reasons(name: str, limits: Limits) -> Iterator[str]:
     parts = name.split("/")
-    if not name.strip("./"):
+    if all(part in {"", "."} for part in parts):
         yield "the name is empty"
     if name.startswith("/"):
         yield "the path is absolute"
@@ -161,7 +162,7 @@ def _name_reasons(name: str, limits: Limits) -> Iterator[str]:
         yield "'..' leads out of the bundle"
     if "\\" in name:
         yield "the name has a backslash; entries use '/'"
-    if re.match(r"[A-Za-z]:", name):
+    if any(re.match(r"[A-Za-z]:", part) for part in parts):  # also below the one folder around a bundle
         yield "the name begins with a drive letter"
     if not name.isprintable():  # as all but a few are
         yield from _unprintable_reasons(name)
@@ -169,6 +170,11 @@ def _name_reasons(name: str, limits: Limits) -> Iterator[str]:
         yield f"the name is too long ({limits.name_bytes} bytes a part, {limits.path_bytes} in all)"
     if len(parts) > limits.depth:
         yield f"it lies more than {limits.depth} folders deep"
+
+
+def _is_beyond(name: str, limits: Limits) -> bool:
+    """Whether a path is too long or too deep to look at every folder on its way."""
+    return _bytes(name) > limits.path_bytes or name.count("/") >= limits.depth
 
 
 def _unprintable_reasons(name: str) -> Iterator[str]:
@@ -194,24 +200,48 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _collisions(members: Iterable[Member]) -> Iterator[Problem]:
-    """Entries that would overwrite each other, here or on a file system that takes `A` and `a` for one name."""
+def _collisions(members: Iterable[Member], most: int) -> Iterator[Problem]:
+    """Entries that would overwrite each other, here or on a file system that takes `A` and `a` for one name.
+
+    Also ends with a problem where there are more than `most` files and folders, with those that only paths imply: a
+    hundred thousand paths may imply millions.
+    """
     seen: dict[str, Member] = {}  # by folded path; the folders that a path implies are there too
-    implied: set[PurePosixPath] = set()  # folders that were looked at as such, once is enough for thousands of files
+    implied = {PurePosixPath()}  # folders that were looked at as such, once is enough for thousands of files
     for member in members:
-        new = [parent for parent in member.path.parents if parent.parts and parent not in implied]
-        implied.update(new)
+        new = list(folders_above(member.path, implied))
         folders = [Member(str(parent), Kind.FOLDER, 0, executable=True) for parent in reversed(new)]
         for step in [*folders, member]:
-            first = seen.setdefault(unicodedata.normalize("NFC", str(step.path)).casefold(), step)
+            first = seen.setdefault(_folded(str(step.path)), step)
             if first is not step and (clash := _clash(first, step)):
                 yield Problem(shown(step.name), clash, "Rename or remove one of them, and pack the bundle again.")
                 break
+        if len(seen) > most:
+            yield Problem("bundle", f"it has more than {most} files and folders", "Pack many small files into one.")
+            return
+
+
+def folders_above(path: PurePosixPath, seen: set[PurePosixPath]) -> Iterator[PurePosixPath]:
+    """The folders of a path that are not among those `seen`, to which they are added: the nearest first.
+
+    Whoever begins with the top as seen has with each folder all those above it, and so goes through none twice.
+    """
+    for parent in path.parents:
+        if parent in seen:
+            return
+        seen.add(parent)
+        yield parent
+
+
+def _folded(path: str) -> str:
+    """The same text for all that match without regard to case and spelling (Unicode 3.13, D145)."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def _clash(first: Member, second: Member) -> str:
     if first.path != second.path:
-        return f"it differs from {shown(first.name)} only in case"
+        is_case = str(first.path).casefold() == str(second.path).casefold()
+        return f"it differs from {shown(first.name)} only in {'case' if is_case else 'how its letters are encoded'}"
     if first.kind is second.kind:
         return "" if second.kind is Kind.FOLDER else "it is there twice"
     return "it is there both as a file and as a folder"

@@ -131,7 +131,8 @@ def _checked(archive: Archive, default_name: str, user: str | None, rules: Rules
     try:
         spec = read_spec(specs, default_name=default_name, defaults=rules.defaults, user=user)
     except BundleRejected as refused:
-        raise refusal([*problems, *problems_of(refused), *_dockerfile_problems(contents, rules)]) from None
+        layout = [] if problems else _layout_whatever_the_spec(contents)
+        raise refusal([*problems, *problems_of(refused), *layout, *_dockerfile_problems(contents, rules)]) from None
     images = image_candidates(contents.files, spec.build)
     if not problems:  # else a file that was found unfit above would be reported once more, as missing
         problems = list(_layout_problems(contents, spec, images, rules))
@@ -156,6 +157,13 @@ def _layout_problems(
     if not images:
         yield from template_problems(files, spec, rules.templates.settings.m_files)
         yield from rules.templates.version_problems(spec)
+
+
+def _layout_whatever_the_spec(contents: Contents) -> list[Problem]:
+    """What is wrong with the layout as well while nobody knows whether an image was to be loaded."""
+    files = contents.files
+    may_load = any(image_candidates(files, build) for build in (None, False))
+    return list(layout_problems(files.keys(), contents.folders, loads=may_load))
 
 
 def _dockerfile_problems(contents: Contents, rules: Rules) -> list[Problem]:

@@ -7,7 +7,6 @@ field here names it.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,7 +32,7 @@ from dopq.container_handler.spec_fields import (
     Words,
     slug,
 )
-from dopq.container_handler.strict_json import read_json
+from dopq.container_handler.spec_file import read_table
 from dopq.job import JobSpec, Problem
 
 JSON_FILE = "container_config.json"
@@ -41,7 +40,7 @@ TOML_FILE = "job.toml"
 SPEC_FILES = (JSON_FILE, TOML_FILE)
 
 _NOT_YET = frozenset({"retries", "after", "network", "ports", "notify"})
-_LONGEST_SPEC = 64 * 1024
+_LONGEST_KEY = 64  # that is shown without quotes, and whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,38 +175,20 @@ def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDe
         BundleRejected: with every problem at once.
     """
     base = JobSpec(name=slug(default_name), gpus=defaults.gpus)
+    problems = []
     if len(files) > 1:
-        raise refusal([Problem("bundle", f"it has both {JSON_FILE} and {TOML_FILE}", "Keep one of them.")])
+        problems.append(Problem("bundle", f"it has both {JSON_FILE} and {TOML_FILE}", "Keep one of them."))
     for file, content in files.items():
         model: type[ContainerConfig | JobToml] = ContainerConfig if file == JSON_FILE else JobToml
-        table, problems = _table(file, content)
-        problems += _refused_for_now(file, table) + _beyond(file, table, user, defaults)
+        table, wrong = read_table(file, content)
+        problems += wrong + _refused_for_now(file, table) + _beyond(file, table, user, defaults)
         try:
             base = model.model_validate(_honoured(file, table)).to_spec(base)
         except ValidationError as error:
             problems += [_problem(file, model, item) for item in error.errors(include_url=False)]
-        if problems:
-            raise refusal(problems)
+    if problems:
+        raise refusal(problems)
     return base
-
-
-def _table(file: str, content: bytes) -> tuple[dict[str, Any], list[Problem]]:
-    """The file's table as it stands, empty where it cannot be read, and what is wrong with its syntax."""
-    if len(content) > _LONGEST_SPEC:
-        return {}, [Problem(file, f"it has {len(content)} bytes", f"A spec has at most {_LONGEST_SPEC} bytes.")]
-    try:
-        text = content.decode("utf-8-sig")  # Windows editors put a byte order mark at the start
-    except UnicodeDecodeError as error:
-        return {}, [Problem(file, f"byte {error.start} is no UTF-8", "Save the file as UTF-8 text.")]
-    if file == JSON_FILE:
-        value, problems = read_json(text, file)
-        if isinstance(value, dict):
-            return value, problems
-        return {}, problems or [Problem(file, "it holds no table of settings", 'Write {"name": "my-job"}.')]
-    try:
-        return tomllib.loads(text), []
-    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
-        return {}, [Problem(file, f"this is no valid TOML ({shown(str(error))})", "Mend the syntax there.")]
 
 
 def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:
@@ -241,7 +222,7 @@ def _honoured(file: str, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _problem(file: str, model: type[BaseModel], item: ErrorDetails) -> Problem:
-    where = f"{file}: {'.'.join(str(part) if str(part).isidentifier() else shown(part) for part in item['loc'])}"
+    where = f"{file}: {'.'.join(map(_shown_key, item['loc']))}"
     if item["type"] == "extra_forbidden":
         in_run_params = len(item["loc"]) > 1
         return _unknown_key(where, str(item["loc"][-1]), RunParams if in_run_params else model)
@@ -249,6 +230,10 @@ def _problem(file: str, model: type[BaseModel], item: ErrorDetails) -> Problem:
         return Problem(where, item["ctx"]["what"], item["ctx"]["instead"])
     wanted = _WANTED.get(item["type"], "Write a value of the right kind.").format(**item.get("ctx", {}))
     return Problem(where, f"{shown(item['input'])} does not fit", wanted)
+
+
+def _shown_key(part: int | str) -> str:
+    return str(part) if str(part).isidentifier() and len(str(part)) < _LONGEST_KEY else shown(part)
 
 
 _WANTED = {

@@ -7,7 +7,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from dopq.container_handler.archive import Archive, Kind, Limits, Member, entry_problems, is_junk, size_problems
+from dopq.container_handler.archive import (
+    Archive,
+    Kind,
+    Limits,
+    Member,
+    entry_problems,
+    folders_above,
+    is_junk,
+    size_problems,
+)
 from dopq.container_handler.project_layout import find_root
 from dopq.container_handler.refusal import problems_of, refusal
 from dopq.errors import BundleRejected
@@ -40,7 +49,8 @@ class Contents:
     @property
     def folders(self) -> set[PurePosixPath]:
         """Those with an entry of their own, and those that the path of another one implies."""
-        implied = {parent for path in self.members for parent in path.parents if parent.parts}
+        seen = {PurePosixPath()}
+        implied = {folder for path in self.members for folder in folders_above(path, seen)}
         return implied | {path for path, member in self.members.items() if member.kind is Kind.FOLDER}
 
 
@@ -70,7 +80,7 @@ def _damaged(archive: Archive) -> dict[Member, Problem]:
     """The files whose content is not what the table of contents claims: every one is read to its end."""
     damaged = {}
     for member in archive.members:
-        if member.kind is Kind.FILE and not member.obstacle:
+        if member.kind in {Kind.FILE, Kind.FOLDER} and not member.obstacle:  # a folder's bytes are none, but may lie
             try:
                 with closing(archive.open(member)) as content:
                     while content.read(_CHUNK):
@@ -81,9 +91,12 @@ def _damaged(archive: Archive) -> dict[Member, Problem]:
 
 
 def _from_root(members: Sequence[Member]) -> dict[PurePosixPath, Member]:
-    wanted = {member.path: member for member in members if member.path.parts and not is_junk(member.path)}
-    root = find_root(_files(wanted))
-    return {path.relative_to(root): member for path, member in wanted.items() if root in path.parents}
+    wanted = {path: member for member in members if (path := member.path).parts and not is_junk(path)}
+    root = find_root(_files(wanted)).parts
+    if not root:
+        return wanted
+    inside = ((path.parts, member) for path, member in wanted.items() if path.parts[: len(root)] == root)
+    return {PurePosixPath(*parts[len(root) :]): member for parts, member in inside if len(parts) > len(root)}
 
 
 def _files(members: Mapping[PurePosixPath, Member]) -> dict[PurePosixPath, Member]:

@@ -18,14 +18,20 @@ class Flag:
     value: str | None
 
 
+_MOST = 100
+
+
 class UnclearFlags(Exception):
     """Builders might read these flags in several ways; the text says why."""
 
 
 def split_flags(text: str) -> tuple[tuple[Flag, ...], str]:
     """The flags at the start of an instruction's text, and the arguments after them. Raises `UnclearFlags`."""
-    flags, rest = [], text.strip(" \t")
+    flags: list[Flag] = []
+    rest = text.strip(" \t")
     while rest.startswith("--"):
+        if len(flags) == _MOST:
+            raise UnclearFlags(f"it has more than {_MOST} flags")
         word, rest = _first_word(rest)
         name, equals, value = word.removeprefix("--").partition("=")
         if not name:

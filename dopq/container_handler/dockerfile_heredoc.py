@@ -44,8 +44,10 @@ def find_heredocs(line: str) -> list[Heredoc]:
         return []
     if _FANCY.search(line):
         raise UnclearHeredoc("'<<' stands in one line with an expansion such as ${X:-Y}")
-    tokens = list(_TOKEN.finditer(line))
-    for token in tokens:
+    heredocs = []
+    for token in _TOKEN.finditer(line):  # only up to the first unclear one: to go on takes time by the line's square
         if unclear := token["unclear"]:
             raise UnclearHeredoc(_WHY_UNCLEAR.get(unclear, "'<<' stands in one line with a quote that is not closed"))
-    return [Heredoc(token["name"], bool(token["tabs"])) for token in tokens if token["name"]]
+        if token["name"]:
+            heredocs.append(Heredoc(token["name"], bool(token["tabs"])))
+    return heredocs

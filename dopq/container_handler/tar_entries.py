@@ -89,6 +89,8 @@ def _check_end(tar: Part, at: int) -> None:
     for piece_at in range(at, tar.end, _PIECE):
         if tar.exactly(min(_PIECE, tar.end - piece_at), piece_at).strip(b"\0"):
             raise Malformed("there are foreign bytes after the end of the tar file")
+    if tar.size % BLOCK:
+        raise EOFError  # a tar file has whole blocks only, and a copy that lacks its last bytes is no copy
 
 
 def _filled_up(size: int) -> int:

@@ -22,11 +22,11 @@ from dopq.container_handler.refusal import refusal, shown
 from dopq.container_handler.zip_content import Claim, ZipContent
 from dopq.container_handler.zip_end import check_end
 from dopq.container_handler.zip_layout import Place, places
+from dopq.container_handler.zip_name import has_two_names, read_name
 from dopq.job import Problem
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # 4.4.4: traditional, strong, masked headers
 _PATCH = 0x20  # 4.4.4: the content is a difference to another file
-_UTF8 = 0x800  # 4.4.4: the name is UTF-8, else IBM code page 437
 # bzip2 and lzma are left out: Python unpacks a whole input block of them at once, however large it becomes.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _MALFORMED = (
@@ -91,22 +91,12 @@ def _member(info: zipfile.ZipInfo, place: Place) -> Member:
     mode = info.external_attr >> 16  # 4.4.15: as st_mode where the archive was made on Unix, else 0
     # Where no modes were kept (Windows) every file may be run, as in a context sent by Docker's own client there.
     return Member(
-        name=_name(info),
+        name=read_name(info),
         kind=_kind(info, mode),
         size=info.file_size,
         executable=bool(mode & 0o111) or not mode,
         obstacle=_obstacle(info) or place.obstacle,
     )
-
-
-def _name(info: zipfile.ZipInfo) -> str:
-    """The name with all that zipfile cuts off at a NUL; macOS writes UTF-8 without saying so."""
-    if info.flag_bits & _UTF8:
-        return info.orig_filename
-    try:
-        return info.orig_filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.orig_filename
 
 
 def _kind(info: zipfile.ZipInfo, mode: int) -> Kind:
@@ -123,6 +113,8 @@ def _obstacle(info: zipfile.ZipInfo) -> str:
         return "it is encrypted"
     if info.compress_type not in _METHODS or info.flag_bits & _PATCH:
         return f"its compression (method {info.compress_type}) is not taken; deflate and store are"
+    if has_two_names(info):
+        return "it has two names: its Unicode path is not the one in the table of contents"
     return "it is on another disk of a zip file in several parts" if info.volume else ""
 
 

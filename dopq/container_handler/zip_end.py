@@ -53,6 +53,8 @@ def check_end(file: BinaryIO, limits: Limits) -> None:
     tail = file.read()
     if problem := file_problem(size, limits):
         raise refusal([problem])
+    if first not in _FIRST_BYTES and b"PK\x05\x06" in tail:
+        _refuse("there are foreign bytes before the beginning of the zip file")
     if first not in _FIRST_BYTES:
         _refuse("it is no zip file, it only has the name of one", "Make it with 'zip -r'.")
     end = _read(tail, size - len(tail))
@@ -77,6 +79,8 @@ def _count(table: bytes, most: int) -> int:
             _refuse("its table of contents is damaged", "Copy or zip the bundle again.")
         at += _TABLE_ENTRY.size + sum(_TABLE_ENTRY.unpack_from(table, at))
         entries += 1
+    if at > len(table):
+        _refuse("its table of contents is damaged", "Copy or zip the bundle again.")
     return entries
 
 

@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from zipfile import ZipInfo
 
+from dopq.container_handler.zip_name import raw_name
+
 Read = Callable[[int, int], bytes]
 """Read at most so many bytes from an offset, fewer only at the end of the file: `os.pread` of an open file."""
 
 _HEADER = struct.Struct("<4s5H3L2H")  # 4.3.7
-_UTF8 = 0x800  # 4.4.4: the name is UTF-8, else IBM code page 437
 _DESCRIPTOR = 0x8  # 4.4.4: checksum and sizes follow the content
 _TELLING_FLAGS = 0x1 | _DESCRIPTOR | 0x20 | 0x40 | 0x2000  # what changes how the content is read
 _IN_EXTRA = 0xFFFFFFFF  # 4.4.8: the size is in the zip64 extra field
 _ZIP64 = 1  # 4.5.3
+_LEFT_OPEN = {0, _IN_EXTRA, 0xFFFFFFFFFFFFFFFF}  # 4.4.4 says zero; some tools set all bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +91,22 @@ def _zip64_sizes(extra: bytes) -> Iterator[int]:
 
 
 def _differences(header: _Header, info: ZipInfo) -> list[str]:
-    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
-    sums = (info.CRC, info.compress_size, info.file_size)
     told = {
-        "name": header.name == name,
+        "name": header.name == raw_name(info),
         "compression": header.method == info.compress_type,
         "flags": not (header.flags ^ info.flag_bits) & _TELLING_FLAGS,
-        "checksum or sizes": header.sums == sums or bool(header.flags & _DESCRIPTOR),  # 4.4.4: zero, if they follow
+        "checksum or sizes": _tells_or_leaves_open(header, info),
     }
     return [
         f"its own header tells another {what} than the table of contents" for what, same in told.items() if not same
     ]
+
+
+def _tells_or_leaves_open(header: _Header, info: ZipInfo) -> bool:
+    """Whether checksum and sizes are the table's, or are left to the data descriptor that follows."""
+    known = (info.CRC, info.compress_size, info.file_size)
+    follow = header.flags & _DESCRIPTOR
+    return all(told == true or (follow and told in _LEFT_OPEN) for told, true in zip(header.sums, known, strict=True))
 
 
 def _foreign(read: Read, info: ZipInfo, at: int, gap: int, *, is_first: bool) -> Iterator[str]:

@@ -126,6 +126,10 @@ def _syntax() -> Iterator[Hostile]:
     yield dockerfile(
         "a heredoc that hides what follows", "FROM scratch\nCOPY <<EOF /x\nFROM x\nEOT\nRUN ls\n", "Dockerfile:2"
     )
+    quotes = "FROM scratch\nRUN <<EOF " + '"\\' * 20_000 + "\nEOF\n"
+    yield dockerfile("a heredoc beside 20,000 quotes", quotes, "Dockerfile:2", "quote")
+    flags = "FROM scratch\nRUN " + ("--a " * 15_000 + "\\\n") * 15 + "x\n"
+    yield dockerfile("200,000 flags", flags, "Dockerfile:2", "more than 100 flags")
     yield dockerfile("an escape that is none", "# escape=x\nFROM scratch\n", "escape")
     yield dockerfile("two escapes", "# escape=`\n# escape=\\\nFROM scratch\n", "escape")
     yield dockerfile("a megabyte of comments", "#" * (2 * 2**20) + "\nFROM scratch\n", "bytes")

@@ -23,6 +23,8 @@ def specs() -> Iterator[Hostile]:
     yield from _keys()
     both: dict[str, Content] = {JSON: "{}", TOML: ""}
     yield bundle("spec in both files", both, "both", JSON, TOML)
+    wrong: dict[str, Content] = {JSON: '{"num_gpus": 1.5}', TOML: "gpu = 1"}
+    yield bundle("spec in both files, both wrong", wrong, "both", "num_gpus: 1.5", '"gpus"')
     yield bundle("spec in a folder of its name", {f"{JSON}/a": "x"}, JSON)
     yield bundle("spec under a near name", {"Container_config.JSON": "{}"}, f'"{JSON}"')
 
@@ -164,6 +166,7 @@ def _keys() -> Iterator[Hostile]:
         yield in_json(f"key {key}", json.dumps({key: 1}), key, f'"{meant}"')
     for key, meant in {"gpu": "gpus", "mem": "memory", "timelimit": "time_limit", "cpu": "cpus"}.items():
         yield in_toml(f"key {key}", f"{key} = 1", key, f'"{meant}"')
+    yield in_toml("key of 30,000 dots", "a." * 30_000 + "b = 1", "line 1", "dots")
     yield in_json("key like none", '{"zzz": 1}', "zzz", "no such key", "num_gpus")
     yield in_json("key with bidirectional characters", '{"na\\u202eme": 1}', "no such key")
     yield in_json("key of 9,000 letters", json.dumps({"k" * 9000: 1}), "no such key")

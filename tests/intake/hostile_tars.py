@@ -117,6 +117,7 @@ def _ends() -> Iterator[Hostile]:
     yield whole("tar that is a zip", b"PK\3\4" + bytes(2000), words=("no tar file",), ending=".tar")
     yield whole("tar that is gzipped", GZIPPED + bytes(BLOCK), words=("no tar file",), ending=".tar")
     yield whole("half of a tar", GOOD[: BLOCK + 10], words=("half a copy",), ending=".tar")
+    yield whole("tar without its last byte", GOOD[:-1], words=("half a copy",), ending=".tar")
     yield whole("tar without its end", GOOD[: -len(END)], words=("half a copy",), ending=".tar")
     yield whole("tar cut in a header", GOOD[:300], words=("bundle",), ending=".tar")
     yield whole("tar with a member behind its end", GOOD + member("../evil"), words=("foreign bytes",), ending=".tar")

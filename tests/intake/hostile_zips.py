@@ -42,6 +42,12 @@ def descriptor(crc: int, packed: int, size: int) -> bytes:
     return struct.pack("<4sLLL", b"PK\7\x08", crc, packed, size)
 
 
+def unicode_path(name: bytes, told: bytes) -> bytes:
+    """An extra field that tells another name for `name` (APPNOTE.TXT 4.6.9)."""
+    field = struct.pack("<BL", 1, zlib.crc32(name)) + told
+    return struct.pack("<HH", 0x7075, len(field)) + field
+
+
 def zips() -> Iterator[Hostile]:
     yield from _ends()
     yield from _sizes_and_sums()
@@ -66,9 +72,9 @@ def _ends() -> Iterator[Hostile]:
     yield whole("zip with zeros behind", GOOD + bytes(512), words=("foreign bytes",))
     yield whole("zip with a script behind", GOOD + b"\n#!/bin/sh\n", words=("foreign bytes",))
     yield whole("zip with a second zip behind", GOOD + GOOD, words=("bundle",))
-    yield whole("zip with a script before", b"#!/bin/sh\nexit\n" + GOOD, words=("no zip file",))
+    yield whole("zip with a script before", b"#!/bin/sh\nexit\n" + GOOD, words=("foreign bytes before",))
     yield whole(
-        "zip with accounted bytes before", zip_bytes([DOCKERFILE], before=b"MZ" + bytes(200)), words=("no zip",)
+        "zip with accounted bytes before", zip_bytes([DOCKERFILE], before=b"MZ" + bytes(200)), words=("foreign bytes",)
     )
     yield whole("zip before a zip, offsets of the second", GOOD + zip_bytes([Entry("b")]), words=("bundle",))
     yield whole("zip with a gap before its table", zip_bytes([DOCKERFILE], gap=b"hidden" * 9), words=("bytes",))
@@ -117,6 +123,16 @@ def _sizes_and_sums() -> Iterator[Hostile]:
     yield odd("zip64 size beyond all disks", Entry("a", b"abc", central={"size": 0xFFFFFFFF, "extra": huge}), words=("bytes", "allowed"))  # fmt: skip
     yield odd("zip64 extra field cut short", Entry("a", b"abc", central={"size": 0xFFFFFFFF, "extra": huge[:7]}), words=("bundle",))  # fmt: skip
     yield odd("extra field longer than itself", Entry("a", b"abc", central={"extra": b"\1\0\xff\xff"}), words=("bundle",))  # fmt: skip
+    truth = descriptor(zlib.crc32(b"abc"), 3, 3)
+    for field, words in (("crc", "checksum"), ("packed", "sizes"), ("size", "sizes")):
+        lying = Entry("a", b"abc", flags=UTF8 | DESCRIPTOR, local={field: 7}, after=truth)
+        yield odd(f"{field} that lies before an honest descriptor", lying, words=("'a'", words))
+    yield odd("bytes hidden in a folder", Entry("d/", b"", mode=stat.S_IFDIR | 0o755, packed=b"hidden"), words=("'d/'", "bytes"))  # fmt: skip
+    yield whole("name that reaches beyond the table", GOOD[: GOOD.rfind(b"PK\1\2") + 28] + b"\x0b" + GOOD[GOOD.rfind(b"PK\1\2") + 29 :], words=("table of contents",))  # fmt: skip
+    for title, told in (("that leads out", b"../evil"), ("of another file", b"Dockerfile")):
+        yield odd(f"Unicode path {title}", Entry("a", central={"extra": unicode_path(b"a", told)}), words=("'a'", "two names"))  # fmt: skip
+    out = Entry("a", flags=0, central={"extra": unicode_path(b"a", "../\u00e9".encode())})
+    yield odd("Unicode path with accents that leads out", out, words=("'..' leads out",))
     yield odd("deflate of nonsense", Entry("a", b"abc", DEFLATE, packed=b"\xff" * 20), words=("'a'", "damaged"))
     yield odd("deflate that never ends", Entry("a", b"abc" * 99, DEFLATE, packed=b"\x00\x20\x00\xdf\xff"), words=("'a'",))  # fmt: skip
     extra = Entry("a", b"abc", DEFLATE).content + b"hidden"

@@ -12,6 +12,7 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backslashes": (("a\\..\\evil",), ("backslash",)),
     "drive letter": (("C:/Windows/evil",), ("drive letter",)),
     "drive letter without a slash": (("c:evil",), ("drive letter",)),
+    "drive letter on the way": (("a/C:/evil",), ("drive letter",)),
     "network path": (("\\\\server\\share\\evil",), ("backslash",)),
     "new line": (("a\nb",), ("control",)),
     "escape sequence": (("\x1b[31mred",), ("control",)),
@@ -26,6 +27,7 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "part of 86 letters of 3 bytes": (("\u20ac" * 86,), ("too long",)),
     "path of 1100 bytes": (("/".join(["a" * 99] * 11),), ("too long",)),
     "path of 40 folders": (("/".join("a" * 40),), ("deep",)),
+    "path of 30,000 folders": (("a/" * 30_000 + "b",), ("too long", "deep")),
     "one name twice": (("twice", "twice"), ("'twice'", "there twice")),
     "one name twice, spelt apart": (("a/twice", "a/./twice"), ("there twice",)),
     "two Dockerfiles": (("Dockerfile",), ("'Dockerfile'", "there twice")),
@@ -34,6 +36,7 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a Dockerfile in capitals beside it": (("DOCKERFILE",), ("only in case",)),
     "names apart only in composition": (("caf\u00e9", "cafe\u0301"), ("'cafe",)),
     "names apart only in folding": (("stra\u00dfe", "STRASSE"), ("only in case",)),
+    "names apart only in folded accents": (("\u0390", "\u03aa\u0301"), ("how its letters are encoded",)),
     "file that is a folder too": (("both", "both/inside"), ("both as a file and as a folder",)),
     "folder that is a file too": (("both/inside", "both"), ("both as a file and as a folder",)),
 }

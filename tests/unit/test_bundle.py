@@ -5,6 +5,7 @@ import stat
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -290,6 +291,16 @@ def test_a_spec_under_another_name_is_not_left_out_in_silence(zipped: Path, name
     assert problems == [f"'{name}': a settings file has another name. Rename it to \"{right}\"."]
 
 
+def test_what_is_wrong_with_the_layout_is_told_together_with_the_spec(zipped: Path) -> None:
+    told = refused(zip_of(zipped, {"container_config.json": '{"num_gpus": 1.5}', "readme.txt": ""}))
+    assert [problem.split(":")[0] for problem in told] == ["container_config.json", "bundle"]
+
+
+def test_with_a_wrong_spec_an_image_is_not_missed_as_a_program(zipped: Path) -> None:
+    told = refused(zip_of(zipped, {"container_config.json": '{"build_flag": 0}', "my.tar": b"x"}))
+    assert [problem.split(":")[0] for problem in told] == ["container_config.json"]
+
+
 def test_a_bundle_of_nothing_is_refused(zipped: Path) -> None:
     assert refused(zip_of(zipped, {})) == ["bundle: there is no file in it. Zip the folder that holds your Dockerfile."]
 
@@ -346,7 +357,8 @@ def test_bytes_after_the_end_are_refused(zipped: Path) -> None:
 
 def test_bytes_before_the_beginning_are_refused(zipped: Path) -> None:
     zipped.write_bytes(b"#!/bin/sh\n" + good_bundle(zipped).read_bytes())
-    assert refused(zipped) == ["bundle: it is no zip file, it only has the name of one. Make it with 'zip -r'."]
+    words = "bundle: there are foreign bytes before the beginning of the zip file. Zip the bundle again."
+    assert refused(zipped) == [words]
 
 
 def test_a_table_of_contents_elsewhere_is_refused(zipped: Path) -> None:
@@ -525,7 +537,8 @@ def test_entries_that_share_their_bytes_are_refused(zipped: Path) -> None:
         ("A.txt", "a.txt", "'a.txt': it differs from 'A.txt' only in case"),
         ("Src/a", "src/b", "'src': it differs from 'Src' only in case"),
         ("stra\u00dfe", "STRASSE", "'STRASSE': it differs from 'stra\u00dfe' only in case"),
-        ("\u00e9", "e\u0301", "'e\u0301': it differs from '\u00e9' only in case"),
+        ("\u00e9", "e\u0301", "'e\u0301': it differs from '\u00e9' only in how its letters are encoded"),
+        ("\u0390", "\u03aa\u0301", "'\u03aa\u0301': it differs from '\u0390' only in how its letters are encoded"),
         ("a", "a/b", "'a': it is there both as a file and as a folder"),
         ("a/b", "a", "'a': it is there both as a file and as a folder"),
     ],
@@ -535,6 +548,28 @@ def test_names_that_collide_are_refused(zipped: Path, first: str, second: str, w
         for name in ("Dockerfile", first, second):
             add(archive, name, DOCKERFILE if name == "Dockerfile" else b"x")
     assert refused(zipped) == [f"{words}. Rename or remove one of them, and pack the bundle again."]
+
+
+def test_folders_that_paths_imply_count_as_entries(zipped: Path) -> None:
+    files: dict[str, Content] = {"Dockerfile": DOCKERFILE} | {f"{n}/a/b/c/d": "" for n in range(5)}
+    words = "bundle: it has more than 20 files and folders. Pack many small files into one."
+    assert refused(zip_of(zipped, files), limits=Limits(entries=20)) == [words]
+    take(zipped, limits=Limits(entries=26))
+
+
+def test_a_name_of_dots_that_leads_nowhere_is_a_name(zipped: Path) -> None:
+    prepared = take(zip_of(zipped, {"Dockerfile": DOCKERFILE, "...": "x", "..a": "y"}))
+    assert {"...", "..a"} <= context(prepared).keys()
+
+
+def test_an_old_zip_program_is_believed_how_it_spells_a_name_in_unicode(zipped: Path) -> None:
+    info = zipfile.ZipInfo("caf#U00e9.txt")
+    field = struct.pack("<BL", 1, zlib.crc32(b"caf#U00e9.txt")) + "caf\u00e9.txt".encode()
+    info.extra = struct.pack("<HH", 0x7075, len(field)) + field
+    with zipfile.ZipFile(zipped, "w") as archive:
+        add(archive, "Dockerfile", DOCKERFILE)
+        archive.writestr(info, "x")
+    assert "caf\u00e9.txt" in context(take(zipped))
 
 
 def test_a_folder_may_have_an_entry_of_its_own_twice(zipped: Path) -> None:

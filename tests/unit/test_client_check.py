@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -170,6 +172,32 @@ def test_a_settings_file_can_say_by_which_limits(run: Run, link: MemoryLink) -> 
 
 def test_a_bundle_that_is_not_there_is_a_usage_error(run: Run) -> None:
     assert run("check", "nowhere.zip").exit_code == 2
+
+
+def test_a_named_pipe_is_not_waited_for(alone: Run) -> None:
+    os.mkfifo("pipe.zip")
+    told = alone("check", "pipe.zip")  # its words are broken into lines
+    assert (told.exit_code, "neither a file nor a folder" in " ".join(told.stderr.split())) == (2, True)
+
+
+def test_a_full_disk_is_told_as_what_it_is(alone: Run) -> None:
+    room, size = resource.getrlimit(resource.RLIMIT_FSIZE), 2**20
+    Path("bundle.tgz").write_bytes(gzip.compress(bytes(8 * size)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, room[1]))
+    try:
+        told = alone("check", "bundle.tgz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+    assert (told.exit_code, "TMPDIR" in told.stderr) == (2, True)
+
+
+def test_a_folder_with_a_link_is_refused_like_an_archive_with_one(alone: Run) -> None:
+    Path("bundle").mkdir()
+    Path("bundle/link").symlink_to("/etc/passwd")
+    told = alone("check", "bundle", "--json")
+    assert told.exit_code == 2
+    answer = json.loads(told.stdout)
+    assert [problem["what"] for problem in answer["problems"]] == ["it is a link"]
 
 
 def test_to_check_loads_no_docker_no_pyro_and_no_database(tmp_path: Path) -> None:

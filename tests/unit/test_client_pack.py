@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dopq.errors import UserError
+from dopq.errors import BundleRejected, UserError
 from dopq_client.pack import pack
 
 
@@ -53,14 +53,38 @@ def test_what_belongs_to_tools_is_left_out(folder: Path) -> None:
 
 def test_a_link_is_refused_by_name(folder: Path) -> None:
     (folder / "data").symlink_to("/etc/passwd")
-    with pytest.raises(UserError, match=r"data is a link"):
+    with pytest.raises(UserError, match=r"problem") as refused:
         packed(folder)
+    assert "'data': it is a link" in refused.value.hint
 
 
 def test_a_named_pipe_is_refused_and_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
-    with pytest.raises(UserError, match=r"pipe is a link or a special file"):
+    with pytest.raises(UserError, match=r"problem") as refused:
         packed(folder)
+    assert "'pipe': it is neither a file nor a folder" in refused.value.hint
+
+
+def test_everything_that_cannot_be_packed_is_told_at_once(folder: Path) -> None:
+    (folder / "code" / "link").symlink_to("run.sh")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / os.fsdecode(b"\xff")).touch()
+    with pytest.raises(BundleRejected) as refused:
+        packed(folder)
+    places = [problem["where"] for problem in refused.value.details["problems"]]
+    assert places == ["'code/link'", "'dangling'", "'\\udcff'"]
+
+
+def test_a_folder_of_any_depth_is_packed(folder: Path) -> None:
+    way = [folder / ("a/" * depth) for depth in range(1, 1100)]  # more than Python's calls may be nested
+    for path in way:
+        path.mkdir()
+    try:
+        entries = zipfile.ZipFile(io.BytesIO(packed(folder))).namelist()
+    finally:
+        for path in reversed(way):  # pytest, too, goes through folders by recursion
+            path.rmdir()
+    assert len(entries) == len(way) + 3
 
 
 def test_a_folder_without_files_is_no_bundle(tmp_path: Path) -> None:
