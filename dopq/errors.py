@@ -52,6 +52,12 @@ class BuildFailed(UserError):
     code = "build_failed"
 
 
+class BadTrace(UserError):
+    """A trace of jobs cannot be read; says in which line."""
+
+    code = "bad_trace"
+
+
 class NotLoggedIn(UserError):
     """The call came without a valid token."""
 

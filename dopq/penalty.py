@@ -61,3 +61,16 @@ def charge_rate(gpus: int, cpu_job_rate: float) -> float:
 def penalty(usage_gpu_s: float, weight: float) -> float:
     """Usage divided by the user's share weight (> 0). The smallest penalty goes first."""
     return usage_gpu_s / weight
+
+
+COMMITMENT_S = 86400.0
+"""How far ahead the order looks at what runs."""
+
+
+def committed(rate: float, left_s: float) -> float:
+    """GPU-seconds that a running job will soon have used: its rate for what it is expected to run, a day at most.
+
+    They count in the order, not in the account: without them a user whose jobs have just begun looks as if they had
+    got nothing, and gets the next GPUs, too. Bounded, so that whoever names no limit is not taken at its word.
+    """
+    return rate * min(max(0.0, left_s), COMMITMENT_S)

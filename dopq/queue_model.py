@@ -1,55 +1,48 @@
-"""The queue itself: who goes next, on which GPUs, and why everybody else does not.
+"""The queue itself: who starts now, on which GPUs, and what is promised to those who do not.
 
-Pure: the same snapshot gives the same decisions; no clock, no I/O, no randomness. Times are seconds since the epoch.
+Pure: the same queue and view give the same decision; no clock, no I/O, no randomness. Times are seconds since the
+epoch. Why a job does not start is told by why.py from the same decision; what the rules are for, and what they cost, is
+docs/adr/0040-reservations.md.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 
 from dopq.job import GpuId, JobId, Reason, UserName
+from dopq.lines import Line, Queue, UserLines, Waiting, came
+from dopq.order import FairShare, Key, Order
+from dopq.reservation import Holding, Reservation, reserve
+from dopq.room import Capacity, Demand, Room
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A queued job as far as the order needs to know it."""
+class Quota:
+    """What one user may occupy at once; infinite for no bound."""
 
-    id: JobId
-    user: UserName
-    gpus: int
-    priority: int
-    queued_at_s: float
+    gpus: float = float("inf")
+    jobs: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """A job that occupies the node: what it holds and whose it is."""
-
-    id: JobId
-    user: UserName
-    gpus: frozenset[GpuId]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All that a decision depends on.
+class View:
+    """All that a decision depends on, besides the queue.
 
     Attributes:
-        gpus: the GPUs that this node may hand out at all, leased or free.
-        max_running: how many jobs may occupy the node at once.
-        penalty: by user; a user without an entry has 0.
+        holding: the jobs that occupy the node.
         stopped: why nothing starts at present (lock, drain, engine away); None when starting is allowed.
+        overdue_s: a user's oldest job is overdue when for so long neither it nor an older one of theirs has started.
     """
 
-    waiting: tuple[Waiting, ...]
-    holding: tuple[Holding, ...]
-    gpus: frozenset[GpuId]
-    max_running: int
-    penalty: Mapping[UserName, float] = field(default_factory=dict)
+    now_s: float
+    capacity: Capacity
+    holding: tuple[Holding, ...] = ()
+    order: Order = field(default_factory=lambda: FairShare({}))
+    quota: Quota = field(default_factory=Quota)
     stopped: Reason | None = None
+    overdue_s: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,94 +54,184 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """This job stays in the queue, for this reason."""
+class Decision:
+    """What follows from a view: who starts, in this order, and how everybody else stands.
 
-    job: JobId
-    reason: Reason
-
-
-Decision = Start | Hold
-
-
-def decide(view: Snapshot) -> list[Decision]:
-    """Say for every waiting job, in queue order, whether it starts now and if not, why not.
-
-    The walk goes on past a job that does not fit, so that something starts whenever something may; what that does to
-    large jobs, and what bounds it, is docs/adr/0003-walk-past-what-does-not-fit.md.
+    Attributes:
+        holding: what occupies the node once all have started.
+        room: what is free then; not to be changed.
+        reservations: by whether they are for the pool of the GPUs.
     """
-    free = sorted(view.gpus.difference(*(h.gpus for h in view.holding)))
-    places = view.max_running - len(view.holding)
-    decisions: list[Decision] = []
-    for job in fair_order(view):
-        reason = _obstacle(job, view, len(free), places)
-        if reason is None:
-            decisions.append(Start(job.id, frozenset(free[: job.gpus])))
-            free = free[job.gpus :]
-            places -= 1
-        else:
-            decisions.append(Hold(job.id, reason))
-    return decisions
+
+    view: View
+    starts: tuple[Start, ...]
+    holding: tuple[Holding, ...]
+    room: Room
+    reservations: dict[bool, Reservation]
+
+    def held_by(self, user: UserName) -> tuple[float, int]:
+        """GPUs and places that a user occupies once all have started."""
+        mine = [it for it in self.holding if it.user == user]
+        return sum(share_of_gpus(it.demand, self.view.capacity) for it in mine), len(mine)
 
 
-def fair_order(view: Snapshot) -> Iterator[Waiting]:
-    """The waiting jobs, best first.
+def decide(queue: Queue, view: View) -> Decision:
+    """Say who starts now. The queue is not changed: whoever starts them takes them out of it.
 
-    Across users: the smallest penalty; among equals whoever holds fewer GPUs, counting the jobs this walk has already
-    passed; then whose first job waits longest. Inside one user: priority, then first in, first out. The penalty does
-    not move during the walk, so ties (newcomers all have 0) are what the count of GPUs is for: users take turns.
+    First the overdue, then in fair order; the walk goes on past what does not fit, but starts nothing that would delay
+    a reservation. There is one in each pool at most (GPUs; the rest): the overdue job's, else that of the first user in
+    the order who has waiting jobs of which none fits.
     """
-    queues: dict[UserName, deque[Waiting]] = {}
-    for job in sorted(view.waiting, key=lambda j: (-j.priority, j.queued_at_s, j.id)):
-        queues.setdefault(job.user, deque()).append(job)
-    held: defaultdict[UserName, int] = defaultdict(int)
-    for holding in view.holding:
-        held[holding.user] += _size(len(holding.gpus))
-
-    def key(user: UserName) -> tuple[float, int, float, JobId, UserName]:
-        first = queues[user][0]
-        return view.penalty.get(user, 0.0), held[user], first.queued_at_s, first.id, user
-
-    heap = [key(user) for user in queues]
-    heapq.heapify(heap)
-    while heap:
-        *_, user = heapq.heappop(heap)
-        job = queues[user].popleft()
-        if job.gpus <= len(view.gpus):  # one that can never run takes no turn from its user's others
-            held[user] += _size(job.gpus)
-        if queues[user]:
-            heapq.heappush(heap, key(user))
-        yield job
+    walk = _Walk(queue, view)
+    if view.stopped is None:
+        for needs_gpu in (True, False):
+            walk.start_overdue(needs_gpu=needs_gpu)
+        walk.start_in_order()
+    return Decision(view, tuple(walk.starts), tuple(walk.holding), walk.room, walk.reservations)
 
 
-def _size(gpus: int) -> int:
-    """What a job weighs when users take turns; one that needs no GPU still takes a place."""
-    return max(1, gpus)
+def share_of_gpus(demand: Demand, capacity: Capacity) -> float:
+    """GPUs that a job occupies; slots count in parts."""
+    return demand.gpus + demand.slots / capacity.slots_per_gpu
 
 
-def _obstacle(job: Waiting, view: Snapshot, free: int, places: int) -> Reason | None:
-    """What keeps this job from starting; None if nothing does."""
-    if job.gpus > len(view.gpus):
-        return Reason(
-            "never_fits",
-            f"Asks for {_gpus(job.gpus)}, this node has {len(view.gpus)}: it can never run here.",
-        )
-    if view.stopped:
-        return view.stopped
-    if places <= 0:
-        return Reason(
-            "waits_for_place",
-            f"Waits for a place: {view.max_running} jobs occupy the node, which is its limit.",
-        )
-    if job.gpus > free:
-        return Reason("waits_for_gpus", f"Waits for {_gpus(job.gpus)}, {free} free; {_holders(view)}.")
-    return None
+class _Walk:
+    """One decision in the making."""
+
+    def __init__(self, queue: Queue, view: View) -> None:
+        self._queue = queue
+        self._view = view
+        self._now_s = view.now_s
+        self.starts: list[Start] = []
+        self.holding = list(view.holding)
+        self.reservations: dict[bool, Reservation] = {}
+        self._empty = Room(view.capacity)
+        self.room = Room(view.capacity)
+        self._gpus: Counter[UserName] = Counter()
+        self._jobs: Counter[UserName] = Counter()
+        for it in view.holding:
+            self.room.take(it.demand, it.gpus)
+            self._count(it.user, it.demand)
+        self._taken: Counter[Line] = Counter()  # of each line, how many start now: always the first of it
+        self._served: set[UserName] = set()
+
+    # --- the overdue --------------------------------------------------------------------------------------------------
+
+    def start_overdue(self, *, needs_gpu: bool) -> None:
+        """Start what is overdue in a pool, the longest overdue first; what does not fit gets the reservation."""
+        due = []
+        for user, lines in self._queue.users.items():
+            job = lines.oldest(needs_gpu=needs_gpu)
+            if job and (due_s := self._due_s(job)) <= self._now_s:
+                due.append((due_s, job.id, user, lines, job))
+        for _, _, user, lines, job in sorted(due, key=lambda it: it[:2]):
+            if not (self._empty.fits(job.demand) and self._within_quota(user, job.demand)):
+                continue
+            if not self.room.fits(job.demand):
+                self._reserve(job, overdue=True)
+                return
+            if not self._delays(job):
+                self._start(lines.line_of(job), job)
+
+    def _due_s(self, job: Waiting) -> float:
+        turn_s = self._queue.turns.get((job.user, job.demand.needs_gpu), job.queued_at_s)
+        return max(job.queued_at_s, turn_s) + self._view.overdue_s
+
+    # --- everybody else -----------------------------------------------------------------------------------------------
+
+    def start_in_order(self) -> None:
+        """Start in fair order what fits and delays no reservation."""
+        users = self._queue.users
+        heap = [(self._key(user, _oldest(lines)), user) for user, lines in users.items()] if self._any_fits() else []
+        heapq.heapify(heap)
+        while heap:
+            _, user = heapq.heappop(heap)
+            found = self._best(user)
+            if found is None:
+                self._reserve_for(user)
+                continue
+            line, job = found
+            key = self._key(user, job)
+            if heap and (key, user) > heap[0]:  # it stood here for an older job of theirs, which may not start
+                heapq.heappush(heap, (key, user))
+                continue
+            self._start(line, job)
+            if not self._any_fits():
+                return
+            heapq.heappush(heap, (self._key(user, job), user))
+
+    def _key(self, user: UserName, job: Waiting) -> Key:
+        return self._view.order.of_user(user, self._gpus[user], job)
+
+    def _best(self, user: UserName) -> tuple[Line, Waiting] | None:
+        """The first of a user's jobs that may start now."""
+        best: tuple[Key, Line, Waiting] | None = None
+        for demand, lines in self._queue.users[user].by_demand.items():
+            if not (self.room.fits(demand) and self._within_quota(user, demand)):
+                continue
+            for line in lines.values():
+                if (job := self._next_of(line)) and not self._delays(job):
+                    key = self._view.order.of_job(job, self._now_s)
+                    if best is None or key < best[0]:
+                        best = key, line, job
+        return best and best[1:]
+
+    def _reserve_for(self, user: UserName) -> None:
+        """Give a user the reservation who got nothing in this walk though some of their jobs could ever start."""
+        if user in self._served or len(self.reservations) == len((True, False)):
+            return
+        possible = [
+            job
+            for demand, lines in self._queue.users[user].by_demand.items()
+            if self._empty.fits(demand) and self._within_quota(user, demand)
+            for line in lines.values()
+            if (job := self._next_of(line))
+        ]
+        if any(self.room.fits(job.demand) for job in possible):
+            return  # some fit, but would delay a reservation: that comes first
+        first = min(possible, key=lambda job: self._view.order.of_job(job, self._now_s), default=None)
+        if first and first.demand.needs_gpu not in self.reservations:
+            self._reserve(first, overdue=False)
+
+    # --- both ---------------------------------------------------------------------------------------------------------
+
+    def _reserve(self, job: Waiting, *, overdue: bool) -> None:
+        reservation = reserve(job, self.room, self.holding, self._now_s, overdue=overdue)
+        if reservation:
+            self.reservations[job.demand.needs_gpu] = reservation
+
+    def _start(self, line: Line, job: Waiting) -> None:
+        gpus = self.room.choose(job.demand)
+        self.room.take(job.demand, gpus)
+        self.starts.append(Start(job.id, gpus))
+        self.holding.append(Holding(job.id, job.user, job.demand, gpus, self._now_s, job.limit_s))
+        self._taken[line] += 1
+        self._served.add(job.user)
+        self._count(job.user, job.demand)
+        for reservation in self.reservations.values():
+            reservation.note_start(job, gpus, self._now_s)
+
+    def _count(self, user: UserName, demand: Demand) -> None:
+        self._gpus[user] += share_of_gpus(demand, self._view.capacity)  # type: ignore[assignment] # parts of GPUs
+        self._jobs[user] += 1
+
+    def _next_of(self, line: Line) -> Waiting | None:
+        """The first of a line that does not start already."""
+        taken = self._taken.get(line, 0)
+        return line[taken] if taken < len(line) else None
+
+    def _any_fits(self) -> bool:
+        return any(self.room.fits(demand) for demand in self._queue.demands)
+
+    def _within_quota(self, user: UserName, demand: Demand) -> bool:
+        quota = self._view.quota
+        gpus = self._gpus[user] + share_of_gpus(demand, self._view.capacity)
+        return self._jobs[user] < quota.jobs and (not demand.needs_gpu or gpus <= quota.gpus)
+
+    def _delays(self, job: Waiting) -> bool:
+        return any(it.is_delayed_by(job, self._now_s, self.room) for it in self.reservations.values())
 
 
-def _gpus(count: int) -> str:
-    return f"{count} GPU" if count == 1 else f"{count} GPUs"
-
-
-def _holders(view: Snapshot) -> str:
-    holders = sorted(f"job {h.id} of {h.user} holds {len(h.gpus)}" for h in view.holding if h.gpus)
-    return ", ".join(holders) or "jobs that start right now take the others"
+def _oldest(lines: UserLines) -> Waiting:
+    firsts = (job for needs_gpu in (True, False) if (job := lines.oldest(needs_gpu=needs_gpu)))
+    return min(firsts, key=came)

@@ -1,0 +1,191 @@
+"""The waiting jobs, kept so that a decision looks at lines and not at jobs.
+
+Pure. Jobs of one user that ask for the same and have the same priority, limit and name stand in one *line*: whatever
+is true of the first of them is true of all, but for who came first. So the first of each line is all that a decision
+looks at, however long the queue is, and nothing is ever sorted anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dopq.job import JobId, Reason, UserName
+from dopq.room import Demand
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queued job as far as the order needs to know it.
+
+    Attributes:
+        limit_s: seconds after which it is stopped.
+        name: jobs of one user and one name are taken to run about as long as each other.
+    """
+
+    id: JobId
+    user: UserName
+    demand: Demand
+    priority: int
+    queued_at_s: float
+    limit_s: float
+    name: str = ""
+
+
+class LineKey(NamedTuple):
+    """What the jobs of one line have in common besides their demand."""
+
+    priority: int
+    limit_s: float
+    name: str
+
+
+class Line:
+    """Jobs that are alike, the first to come first."""
+
+    __slots__ = ("_jobs", "key")
+
+    def __init__(self, key: LineKey) -> None:
+        self.key = key
+        self._jobs: list[Waiting] = []
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._jobs)
+
+    def __getitem__(self, place: int) -> Waiting:
+        return self._jobs[place]
+
+    @property
+    def first(self) -> Waiting:
+        """Who came first."""
+        return self._jobs[0]
+
+    def add(self, job: Waiting) -> None:
+        """Put a job where its age puts it: one that came back to the queue has kept its time."""
+        insort(self._jobs, job, key=came)
+
+    def remove(self, job: Waiting) -> None:
+        """Take a job out."""
+        del self._jobs[bisect_left(self._jobs, came(job), key=came)]
+
+
+def came(job: Waiting) -> tuple[float, JobId]:
+    """Sorts jobs by when they joined the queue."""
+    return job.queued_at_s, job.id
+
+
+class UserLines:
+    """All lines of one user, by what their jobs ask for."""
+
+    def __init__(self) -> None:
+        self.by_demand: dict[Demand, dict[LineKey, Line]] = {}
+        self._oldest: dict[bool, Waiting | None] = {}  # by whether it needs a GPU; what is missing is looked up
+
+    def __iter__(self) -> Iterator[Line]:
+        return (line for lines in self.by_demand.values() for line in lines.values())
+
+    def add(self, job: Waiting) -> None:
+        """Let a job join its line."""
+        lines = self.by_demand.setdefault(job.demand, {})
+        key = LineKey(job.priority, job.limit_s, job.name)
+        if key not in lines:
+            lines[key] = Line(key)
+        lines[key].add(job)
+        known = self._oldest.get(job.demand.needs_gpu)
+        if known and came(job) < came(known):
+            self._oldest[job.demand.needs_gpu] = job
+        elif not known:
+            self._oldest.pop(job.demand.needs_gpu, None)
+
+    def remove(self, job: Waiting) -> None:
+        """Let a job leave its line."""
+        lines = self.by_demand[job.demand]
+        key = LineKey(job.priority, job.limit_s, job.name)
+        lines[key].remove(job)
+        if not lines[key]:
+            del lines[key]
+        if not lines:
+            del self.by_demand[job.demand]
+        if self._oldest.get(job.demand.needs_gpu) is job:
+            del self._oldest[job.demand.needs_gpu]
+
+    def line_of(self, job: Waiting) -> Line:
+        """The line that a waiting job stands in."""
+        return self.by_demand[job.demand][LineKey(job.priority, job.limit_s, job.name)]
+
+    def oldest(self, *, needs_gpu: bool) -> Waiting | None:
+        """The job that waits longest, among those that need a GPU or among those that do not."""
+        if needs_gpu not in self._oldest:
+            firsts = (line.first for line in self if line.first.demand.needs_gpu is needs_gpu)
+            self._oldest[needs_gpu] = min(firsts, key=came, default=None)
+        return self._oldest[needs_gpu]
+
+
+class Queue:
+    """All waiting jobs. A job that waits for something else than its turn is *set aside*, in no line.
+
+    Attributes:
+        users: the lines of each user who has any.
+        demands: how many jobs in line ask for what.
+        aside: jobs that may not start whatever is free, and why.
+        turns: when a job of the user last started that was the oldest of theirs in its pool; by user and by whether
+            the pool is that of the GPUs. Seconds since the epoch.
+    """
+
+    def __init__(self) -> None:
+        self.users: dict[UserName, UserLines] = {}
+        self.demands: Counter[Demand] = Counter()
+        self.aside: dict[JobId, Reason] = {}
+        self.turns: dict[tuple[UserName, bool], float] = {}
+        self._jobs: dict[JobId, Waiting] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, job: JobId) -> bool:
+        return job in self._jobs
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._jobs.values())
+
+    def get(self, job: JobId) -> Waiting | None:
+        """A waiting job by its number."""
+        return self._jobs.get(job)
+
+    def add(self, job: Waiting, aside: Reason | None = None) -> None:
+        """A job joins the queue, in line or set aside; one that is in it already is put where it now belongs."""
+        self.remove(job.id)
+        self._jobs[job.id] = job
+        if aside is not None:
+            self.aside[job.id] = aside
+            return
+        self.users.setdefault(job.user, UserLines()).add(job)
+        self.demands[job.demand] += 1
+
+    def remove(self, job_id: JobId) -> Waiting | None:
+        """A job leaves the queue; None if it was not in it."""
+        job = self._jobs.pop(job_id, None)
+        if job is None or self.aside.pop(job_id, None) is not None:
+            return job
+        lines = self.users[job.user]
+        lines.remove(job)
+        if not lines.by_demand:
+            del self.users[job.user]
+        self.demands[job.demand] -= 1
+        if not self.demands[job.demand]:
+            del self.demands[job.demand]
+        return job
+
+    def start(self, job_id: JobId, now_s: float) -> None:
+        """A job leaves the queue because it starts."""
+        job = self._jobs[job_id]
+        needs_gpu = job.demand.needs_gpu
+        if job.user in self.users and self.users[job.user].oldest(needs_gpu=needs_gpu) is job:
+            self.turns[job.user, needs_gpu] = now_s
+        self.remove(job_id)

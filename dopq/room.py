@@ -1,0 +1,128 @@
+"""What a node has to give: GPUs, slots of GPUs, places, cores and memory; and what of it is free.
+
+Pure. A GPU is handed out whole, or in `slots_per_gpu` equal slots; a job gets whole GPUs, or slots of one.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from dopq.job import GpuId
+
+
+class Demand(NamedTuple):
+    """What a job asks for.
+
+    Attributes:
+        gpus: whole GPUs; 0 for a job that runs on the CPU alone, or takes slots.
+        slots: slots of one GPU instead of whole GPUs; 0 for none.
+        cpus: cores that it is limited to; 0 where it named no limit, which reserves nothing.
+        memory_bytes: main memory that it is limited to; 0 as above.
+    """
+
+    gpus: int = 0
+    slots: int = 0
+    cpus: float = 0.0
+    memory_bytes: int = 0
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether it waits for GPUs; others never do."""
+        return self.gpus > 0 or self.slots > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a node may hand out at all.
+
+    Attributes:
+        places: how many jobs may occupy the node at once.
+        cpus, memory_bytes: infinite where the node does not count them.
+    """
+
+    gpus: frozenset[GpuId] = frozenset()
+    slots_per_gpu: int = 1
+    places: int = 1
+    cpus: float = float("inf")
+    memory_bytes: float = float("inf")
+
+
+class Room:
+    """What is free of a capacity. Deterministic: the same calls choose the same GPUs."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._slots_per_gpu = capacity.slots_per_gpu
+        self._whole = sorted(capacity.gpus)
+        self._in_parts: dict[GpuId, int] = {}  # slots that are free of a GPU, where not all of them are
+        self.places = capacity.places
+        self.cpus = capacity.cpus
+        self.memory_bytes = capacity.memory_bytes
+        self._known = capacity.gpus
+
+    def copy(self) -> Self:
+        """Another room with as much in it."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._whole = self._whole.copy()
+        other._in_parts = self._in_parts.copy()
+        return other
+
+    @property
+    def free_gpus(self) -> int:
+        """GPUs that are wholly free."""
+        return len(self._whole)
+
+    @property
+    def free_slots(self) -> int:
+        """The most slots that are free of any one GPU."""
+        return self._slots_per_gpu if self._whole else max(self._in_parts.values(), default=0)
+
+    def fits(self, demand: Demand) -> bool:
+        """Whether a job of that demand may start now."""
+        return (
+            demand.gpus <= len(self._whole)
+            and self.places > 0
+            and demand.cpus <= self.cpus
+            and demand.memory_bytes <= self.memory_bytes
+            and (not demand.slots or demand.slots <= self.free_slots)
+        )
+
+    def choose(self, demand: Demand) -> frozenset[GpuId]:
+        """The GPUs that a job which fits would get: the first whole ones, or the fullest one with enough free slots."""
+        if not demand.slots:
+            return frozenset(self._whole[: demand.gpus])
+        shared = [(free, gpu) for gpu, free in self._in_parts.items() if free >= demand.slots]
+        return frozenset({min(shared)[1] if shared else self._whole[0]})
+
+    def take(self, demand: Demand, gpus: Iterable[GpuId]) -> None:
+        """A job of that demand occupies these GPUs; those that the node does not have (any more) count for nothing."""
+        self._occupy(demand, gpus, 1)
+
+    def give_back(self, demand: Demand, gpus: Iterable[GpuId]) -> None:
+        """It has ended."""
+        self._occupy(demand, gpus, -1)
+
+    def _occupy(self, demand: Demand, gpus: Iterable[GpuId], sign: int) -> None:
+        self.places -= sign
+        self.cpus -= sign * demand.cpus
+        self.memory_bytes -= sign * demand.memory_bytes
+        for gpu in gpus:
+            if gpu in self._known:
+                self._set_free(gpu, self._free_of(gpu) - sign * (demand.slots or self._slots_per_gpu))
+
+    def _free_of(self, gpu: GpuId) -> int:
+        return self._in_parts.get(gpu, self._slots_per_gpu)
+
+    def _set_free(self, gpu: GpuId, slots: int) -> None:
+        was_whole = gpu not in self._in_parts
+        if slots == self._slots_per_gpu:
+            if not was_whole:
+                del self._in_parts[gpu]
+                insort(self._whole, gpu)
+        else:
+            self._in_parts[gpu] = slots
+            if was_whole:
+                self._whole.remove(gpu)

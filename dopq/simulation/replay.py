@@ -1,0 +1,182 @@
+"""Replays a trace through the queue on a virtual clock: the same `decide()` that starts jobs on a node.
+
+Pure and deterministic.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dopq.job import GpuId, JobId, UserName
+from dopq.lines import Queue, Waiting
+from dopq.order import Expected, FairShare, Fifo, Order, Policy, Recency, by_limit, recency_penalties
+from dopq.penalty import Account, charge_rate, committed, penalty, usage_at, with_rate
+from dopq.queue_model import View, decide
+from dopq.reservation import Holding
+from dopq.room import Capacity, Demand
+from dopq.run_times import RunTimes
+from dopq.simulation.trace import TracedJob
+
+DAY_S = 86400.0
+SHORTEST_S = 1.0
+"""A job of no length at all would end before it began."""
+
+HISTORY = 60
+"""Places of the history that `recency` sees: e^-60 is beyond what a float can add to 1."""
+
+
+class Limits(StrEnum):
+    """What the queue knows of how long a job may run."""
+
+    TRUE = "true"  # the trace's limits, or else its durations
+    NONE = "none"  # nothing but the greatest limit
+    HISTORY = "history"  # what the user's earlier jobs took
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a trace is replayed.
+
+    Attributes:
+        half_life_s, overdue_s, cpu_job_rate: as in the settings of a node.
+        max_limit_s: no job runs longer; one that would is stopped then.
+    """
+
+    gpus: int
+    policy: Policy = Policy.FAIRSHARE
+    half_life_s: float = 7 * DAY_S
+    limits: Limits = Limits.TRUE
+    max_limit_s: float = math.inf
+    overdue_s: float = 14 * DAY_S
+    cpu_job_rate: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One job of the trace, and when it ran; seconds on the trace's own clock."""
+
+    job: TracedJob
+    start_s: float
+    end_s: float
+
+
+Progress = Callable[[int], None]
+"""Called with the number of jobs that have ended."""
+
+
+def replay(trace: Sequence[TracedJob], setting: Setting, progress: Progress = lambda _: None) -> list[Run]:
+    """When each job would have run, in the order of the trace; those that ask for more GPUs than there are do not."""
+    return _Replay(trace, setting).run(progress)
+
+
+class _Replay:
+    """One replay in the making."""
+
+    def __init__(self, trace: Sequence[TracedJob], setting: Setting) -> None:
+        self._setting = setting
+        self._jobs = [job for job in trace if job.num_gpus <= setting.gpus]
+        gpus = frozenset(GpuId(f"GPU-{number:06}") for number in range(setting.gpus))
+        # As many places as jobs could ever take at once: GPUs alone are scarce here.
+        self._capacity = Capacity(gpus, places=len(self._jobs) + 1)
+        self._queue = Queue()
+        self._longest_s = max((job.duration_s for job in self._jobs), default=SHORTEST_S)
+        self._run_times = RunTimes()
+        self._expected: Expected = self._run_times.expected_s if setting.limits is Limits.HISTORY else by_limit
+        self._accounts: dict[UserName, Account] = {}
+        self._history: deque[UserName] = deque(maxlen=HISTORY)
+        self._occupying: dict[JobId, tuple[Holding, Waiting]] = {}
+        self._ends: list[tuple[float, JobId]] = []
+        self._starts: dict[JobId, float] = {}
+
+    def run(self, progress: Progress) -> list[Run]:
+        arrivals = deque((job.submit_s, JobId(number)) for number, job in enumerate(self._jobs))
+        ended = 0
+        while arrivals or self._ends:
+            now_s = min(events[0][0] for events in (arrivals, self._ends) if events)
+            while self._ends and self._ends[0][0] <= now_s:
+                self._end(heapq.heappop(self._ends)[1], now_s)
+                ended += 1
+            while arrivals and arrivals[0][0] <= now_s:
+                self._queue.add(self._waiting(arrivals.popleft()[1], now_s))
+            if len(self._queue):
+                self._start_jobs(now_s)
+            progress(ended)
+        return [
+            Run(job, start_s, start_s + self._duration_s(job))
+            for number, job in enumerate(self._jobs)
+            for start_s in [self._starts[JobId(number)]]
+        ]
+
+    def _waiting(self, job_id: JobId, now_s: float) -> Waiting:
+        job = self._jobs[job_id]
+        waiting = Waiting(job_id, UserName(job.user), Demand(job.num_gpus), 0, now_s, self._limit_s(job), job.name)
+        if self._setting.limits is not Limits.HISTORY:
+            return waiting
+        expected_s = self._run_times.expected_s(waiting)
+        return Waiting(job_id, waiting.user, waiting.demand, 0, now_s, expected_s, job.name)
+
+    def _limit_s(self, job: TracedJob) -> float:
+        if self._setting.limits is Limits.TRUE:
+            return max(SHORTEST_S, min(job.limit_s or self._duration_s(job), self._setting.max_limit_s))
+        return max(SHORTEST_S, min(self._longest_s, self._setting.max_limit_s))
+
+    def _duration_s(self, job: TracedJob) -> float:
+        limits = [self._setting.max_limit_s]
+        if self._setting.limits is Limits.TRUE and job.limit_s:
+            limits.append(job.limit_s)
+        return max(SHORTEST_S, min(job.duration_s, *limits))
+
+    def _start_jobs(self, now_s: float) -> None:
+        holding = tuple(held for held, _ in self._occupying.values())
+        decision = decide(
+            self._queue,
+            View(now_s, self._capacity, holding, self._order(now_s), overdue_s=self._setting.overdue_s),
+        )
+        for held in decision.holding[len(holding) :]:
+            waiting = self._queue.get(held.id)
+            assert waiting is not None
+            self._queue.start(held.id, now_s)
+            self._occupying[held.id] = held, waiting
+            self._charge(held, now_s, 1)
+            self._starts[held.id] = now_s
+            heapq.heappush(self._ends, (now_s + self._duration_s(self._jobs[held.id]), held.id))
+
+    def _end(self, job_id: JobId, now_s: float) -> None:
+        held, _ = self._occupying.pop(job_id)
+        self._charge(held, now_s, -1)
+        self._history.appendleft(held.user)
+        job = self._jobs[job_id]
+        self._run_times.learn(held.user, job.name, self._duration_s(job))
+
+    def _charge(self, held: Holding, now_s: float, sign: int) -> None:
+        account = self._accounts.get(held.user, Account())
+        rate = account.rate + sign * charge_rate(held.demand.gpus, self._setting.cpu_job_rate)
+        self._accounts[held.user] = with_rate(account, max(0.0, rate), now_s, self._setting.half_life_s)
+
+    def _order(self, now_s: float) -> Order:
+        match self._setting.policy:
+            case Policy.FIFO:
+                return Fifo()
+            case Policy.RECENCY:
+                return Recency(recency_penalties(self._history))
+            case Policy.FAIRSHARE:
+                return FairShare(self._penalties(now_s), self._expected)
+
+    def _penalties(self, now_s: float) -> dict[UserName, float]:
+        ahead: dict[UserName, float] = {}
+        for held, waiting in self._occupying.values():
+            rate = charge_rate(held.demand.gpus, self._setting.cpu_job_rate)
+            left_s = held.since_s + self._expected(waiting) - now_s
+            ahead[held.user] = ahead.get(held.user, 0.0) + committed(rate, left_s)
+        return {
+            user: penalty(
+                usage_at(self._accounts.get(user, Account()), now_s, self._setting.half_life_s) + ahead.get(user, 0.0),
+                1.0,
+            )
+            for user in self._queue.users
+        }
