@@ -142,6 +142,10 @@ class QueueSettings(Section):
     max_running: Annotated[int, Field(ge=0)] = 0
     max_time_limit_s: TimeLimit = 14 * 86400
     default_time_limit_s: TimeLimit = 14 * 86400
+    policy: Literal["fairshare", "recency", "fifo"] = "fairshare"
+    overdue_s: Positive = 14 * 86400.0
+    max_gpus_per_user: Annotated[int, Field(ge=0)] = 0
+    max_jobs_per_user: Annotated[int, Field(ge=0)] = 0
 
 
 class GpuSettings(Section):

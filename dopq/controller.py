@@ -140,6 +140,11 @@ class DopqController:
         return self.platform.describe([self.platform.find(reference, caller.name)])[0]
 
     @remote(Access.USER)
+    def explain_job(self, caller: User, reference: Reference) -> Plain:
+        """Why a job waits, for whom and until when, and what the order of the users is made of."""
+        return self.platform.explain(self.platform.find(reference, caller.name).id)
+
+    @remote(Access.USER)
     def get_job_story(self, caller: User, reference: Reference) -> list[Plain]:
         """Everything that happened to one of the caller's jobs: time, from, to, who, cause."""
         return [

@@ -7,13 +7,14 @@ share or a peer.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dopq import lifecycle, reference
-from dopq.config import QueueSettings
+from dopq.config import ContainerSettings, QueueSettings
 from dopq.errors import NotFound, WrongState
 from dopq.job import (
     Actor,
@@ -38,27 +39,46 @@ from dopq.job import (
 )
 from dopq.ledger import Ledger
 from dopq.queue_lock import QueueLock
-from dopq.queue_model import Decision, Hold, Holding, Snapshot, Waiting
+from dopq.queue_model import Decision, Quota, View, decide
+from dopq.queue_view import Defaults, holding
+from dopq.ranking import REMEMBERED, Ranking
 from dopq.register import Listener, Register
+from dopq.room import Capacity
+from dopq.standing import Standing
 from dopq.store import Event, Journal
 from dopq.users import Users
 from dopq.utils.clock import Clock
-from dopq.wire import Place, Plain, job_to_wire
+from dopq.wire import Plain, job_to_wire, time_to_wire
 
 
 class DataPlatform:
     """The owner of all jobs, their order's inputs, and what everybody used."""
 
-    def __init__(self, journal: Journal, users: Users, clock: Clock, settings: QueueSettings, node: str) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        users: Users,
+        clock: Clock,
+        settings: QueueSettings,
+        node: str,
+        container: ContainerSettings | None = None,
+    ) -> None:
+        """`container` says what a job gets that names nothing, and how long one may take to stop."""
         self._journal = journal
         self._users = users
         self._clock = clock
         self._node = node
         ledger = Ledger(journal.accounts(), settings.half_life_s, settings.cpu_job_rate)
-        self._register = Register(journal, ledger, clock)
+        given = container or ContainerSettings()
+        self._settings = settings
+        self._defaults = Defaults(settings.default_time_limit_s, given.memory_bytes, given.stop_grace_s)
+        self._register = Register(journal, ledger, clock, self._defaults)
         self._lock = self._register.lock
         self._queue_watchers: list[Callable[[], None]] = []
-        self._places: dict[JobId, Place] = {}
+        self._standing: Standing | None = None
+        ended = reversed(journal.ended(REMEMBERED))
+        self._ranking = Ranking(ledger, self._weights, settings, self._defaults, ended)
+        self._register.subscribe(self._ranking.learn)
         self._draining = False
         noted = journal.noted("lock")
         self._queue_lock = QueueLock.from_json(noted) if noted else None
@@ -237,30 +257,59 @@ class DataPlatform:
         """Every job that has not ended, oldest first."""
         return self._register.alive()
 
-    def snapshot(self, gpus: frozenset[GpuId], max_running: int, stopped: Reason | None) -> Snapshot:
-        """All that the next decision depends on. `stopped`: the caller's own obstacle, such as an absent engine."""
-        with self._lock:
-            states = [(job, job.state) for job in self._register.alive()]
-            return Snapshot(
-                waiting=tuple(_waiting(job, state.work) for job, state in states if isinstance(state, Queued)),
-                holding=tuple(
-                    Holding(job.id, job.user, lease.gpus) for job, state in states if (lease := lease_of(state))
-                ),
-                gpus=gpus,
-                max_running=max_running,
-                penalty=self.penalties(),
-                stopped=self._stopped() or stopped,
-            )
+    def decide(self, capacity: Capacity, stopped: Reason | None = None) -> Decision:
+        """Who is to start now; how everybody else stands is kept for those who ask. Changes nothing else.
 
-    def record_decisions(self, decisions: list[Decision]) -> None:
-        """Remember each waiting job's place and reason, for those who ask."""
-        held = [decision for decision in decisions if isinstance(decision, Hold)]
+        `stopped`: the caller's own obstacle, such as an absent engine.
+        """
         with self._lock:
-            self._places = {hold.job: Place(n, hold.reason) for n, hold in enumerate(held, start=1)}
+            now = self._clock.now()
+            occupying = tuple(it for job in self._register.leased() if (it := holding(job, self._defaults)))
+            view = View(
+                now.timestamp(),
+                capacity,
+                occupying,
+                self._ranking.order(self._register.leased(), now),
+                Quota(self._settings.max_gpus_per_user or math.inf, self._settings.max_jobs_per_user or math.inf),
+                self._stopped() or stopped,
+                self._settings.overdue_s,
+            )
+            decision = decide(self._register.queue, view)
+            self._standing = Standing(self._register.queue, decision)
+            return decision
+
+    def explain(self, job_id: JobId) -> Plain:
+        """Why a job stands where it does: the reason, what it names, and what its user's place in the order is made of.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        job = self.job(job_id)
+        described = self.describe([job])[0]
+        with self._lock:
+            cause = self._standing.why(job_id) if self._standing and isinstance(job.state, Queued) else None
+            terms = self._ranking.terms(self._register.leased(), self._clock.now())
+        return {
+            "job": described,
+            "waits_for": [int(other) for other in cause.waits_for] if cause else [],
+            "behind": int(cause.behind) if cause and cause.behind is not None else None,
+            "until": time_to_wire(datetime.fromtimestamp(cause.at_s, UTC)) if cause and cause.at_s else None,
+            "policy": self._settings.policy,
+            "terms": [
+                {
+                    "user": str(user),
+                    "usage_gpu_seconds": term.usage_gpu_s,
+                    "committed_gpu_seconds": term.committed_gpu_s,
+                    "weight": term.weight,
+                    "penalty": term.penalty,
+                }
+                for user, term in sorted(terms.items(), key=lambda it: (it[1].penalty, it[0]))
+            ],
+        }
 
     def penalties(self) -> dict[UserName, float]:
         """Each user's penalty now, running jobs counted live."""
-        weights = {user.name: user.weight for user in self._users.all()}
+        weights = self._weights()
         with self._lock:
             return self._register.ledger.penalties(weights, self._clock.now())
 
@@ -303,14 +352,17 @@ class DataPlatform:
 
     def describe(self, jobs: Iterable[Job]) -> list[Plain]:
         """Jobs as the contract spells them."""
+        jobs = list(jobs)
         now, penalties = self._clock.now(), self.penalties()
-        places = self._places  # replaced as a whole, never changed: a long history is told without the lock
+        with self._lock:  # only as long as it takes to place those who wait: a long history is told without it
+            waiting = [job.id for job in jobs if isinstance(job.state, Queued)] if self._standing else []
+            places = {job_id: self._standing.place(job_id) for job_id in waiting if self._standing}
         return [
             job_to_wire(
                 job,
                 node=self._node,
                 now=now,
-                place=places.get(job.id) if isinstance(job.state, Queued) else None,
+                place=places.get(job.id),
                 penalty=penalties.get(job.user, 0.0),
             )
             for job in jobs
@@ -367,6 +419,9 @@ class DataPlatform:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _weights(self) -> dict[UserName, float]:
+        return {user.name: user.weight for user in self._users.all()}
+
     def _tell_watchers(self) -> None:
         for watcher in self._queue_watchers:
             watcher()
@@ -376,7 +431,3 @@ class DataPlatform:
             return Reason("draining", "The node finishes what runs and then stops; nothing new starts.")
         lock = self.queue_lock()
         return lock.obstacle() if lock else None
-
-
-def _waiting(job: Job, work: Work) -> Waiting:
-    return Waiting(job.id, job.user, work.spec.gpus, work.spec.priority, work.queued_at.timestamp())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,6 +127,14 @@ class UserLines:
         return self._oldest[needs_gpu]
 
 
+class Turn(NamedTuple):
+    """A user's oldest job in a pool starts: the next one's wait for its turn counts from here."""
+
+    user: UserName
+    needs_gpu: bool
+    at_s: float
+
+
 class Queue:
     """All waiting jobs. A job that waits for something else than its turn is *set aside*, in no line.
 
@@ -138,11 +146,11 @@ class Queue:
             the pool is that of the GPUs. Seconds since the epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
         self.users: dict[UserName, UserLines] = {}
         self.demands: Counter[Demand] = Counter()
         self.aside: dict[JobId, Reason] = {}
-        self.turns: dict[tuple[UserName, bool], float] = {}
+        self.turns = {(turn.user, turn.needs_gpu): turn.at_s for turn in turns}
         self._jobs: dict[JobId, Waiting] = {}
 
     def __len__(self) -> int:
@@ -182,10 +190,18 @@ class Queue:
             del self.demands[job.demand]
         return job
 
+    def turn_of(self, job_id: JobId, now_s: float) -> Turn | None:
+        """The turn that a user gets if this job of theirs starts now; None if an older one still waits."""
+        job = self._jobs.get(job_id)
+        if job is None or job_id in self.aside:
+            return None
+        needs_gpu = job.demand.needs_gpu
+        is_oldest = self.users[job.user].oldest(needs_gpu=needs_gpu) is job
+        return Turn(job.user, needs_gpu, now_s) if is_oldest else None
+
     def start(self, job_id: JobId, now_s: float) -> None:
         """A job leaves the queue because it starts."""
-        job = self._jobs[job_id]
-        needs_gpu = job.demand.needs_gpu
-        if job.user in self.users and self.users[job.user].oldest(needs_gpu=needs_gpu) is job:
-            self.turns[job.user, needs_gpu] = now_s
+        turn = self.turn_of(job_id, now_s)
+        if turn is not None:
+            self.turns[turn.user, turn.needs_gpu] = turn.at_s
         self.remove(job_id)

@@ -9,6 +9,7 @@ go (their containers run on), and at last the share is told what is still to be 
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import secrets
@@ -22,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from dopq import __version__
 from dopq.boundary import Boundary
-from dopq.config import Paths, Settings, node_name
+from dopq.config import Paths, QueueSettings, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
@@ -39,6 +40,7 @@ from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
+from dopq.room import Capacity
 from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.share import Share
@@ -137,7 +139,7 @@ class Node:
         journal, users = Journal(self._database), Users(self._database)
         node_id = journal.noted("node_id") or secrets.token_hex(4)
         journal.note("node_id", node_id)
-        self.platform = DataPlatform(journal, users, clock, settings.queue, self.name)
+        self.platform = DataPlatform(journal, users, clock, settings.queue, self.name, settings.container)
         _tidy(paths, self.platform)
         self._share = Share(paths)
         outbox = Outbox(paths.outbox, self._share.check)
@@ -145,8 +147,8 @@ class Node:
         runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
         self._runner = Runner(self.platform, DockerEngine(engine_url), outbox, runner_settings, clock)
         probe = probe_for(settings.gpu.devices)
-        places = settings.queue.max_running or max(os.cpu_count() or 1, len(probe.survey().gpus))
-        self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, places, clock)
+        capacity = _capacity(settings.queue, len(probe.survey().gpus))
+        self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, capacity, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
         images = Images(self._database)
@@ -268,6 +270,16 @@ def _only_one(paths: Paths) -> Iterator[None]:
             f"A node already serves {paths.state}; its pid is {pid}.",
             f"Stop that one first (kill {pid}), or give this one a node.state of its own.",
         ) from None
+
+
+def _capacity(settings: QueueSettings, gpus: int) -> Capacity:
+    """What this machine has to give besides its GPUs. What cannot be read is not counted."""
+    host = cpu.survey()
+    return Capacity(
+        places=settings.max_running or max(host.cpus or 1, gpus),
+        cpus=host.cpus or math.inf,
+        memory_bytes=host.memory_total_bytes or math.inf,
+    )
 
 
 def _tidy(paths: Paths, platform: DataPlatform) -> None:

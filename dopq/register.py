@@ -14,6 +14,8 @@ from dopq import lifecycle
 from dopq.errors import InvariantBroken, NotFound, WrongState
 from dopq.job import Actor, Building, Ended, GpuId, Job, JobId, State, gpus_held, lease_of
 from dopq.ledger import Ledger
+from dopq.lines import Queue
+from dopq.queue_view import Defaults, waiting
 from dopq.store import Journal
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
@@ -29,11 +31,14 @@ class Register:
     Attributes:
         lock: hold it to look and then act on what was seen; every method here takes it, too.
         ledger: what everybody used; look at it under the lock.
+        queue: the jobs that wait for their turn, in lines; look at it under the lock.
     """
 
-    def __init__(self, journal: Journal, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, journal: Journal, ledger: Ledger, clock: Clock, defaults: Defaults) -> None:
         self.lock = threading.RLock()
         self.ledger = ledger
+        self.queue = Queue(journal.turns())
+        self._defaults = defaults
         self._journal = journal
         self._clock = clock
         self._changed = threading.Condition(self.lock)
@@ -41,6 +46,8 @@ class Register:
         self._alive: dict[JobId, Job] = {job.id: job for job in journal.alive()}
         # Those of them that hold a lease: few, however long the queue is.
         self._leased: dict[JobId, Job] = {job.id: job for job in self._alive.values() if lease_of(job.state)}
+        for job in self._alive.values():
+            self._line_up(job)
         self._seq = journal.last_seq()
 
     def subscribe(self, listener: Listener) -> None:
@@ -77,7 +84,10 @@ class Register:
             lifecycle.check_arrow(job, state, actor)
             now, old, new = self._clock.now(), self._alive[job.id], replace(job, state=state)
             account = self.ledger.after(old, new, self._leased.values(), now)
-            new = self._journal.change(new, old, actor, cause, now, account)
+            turn = self.queue.turn_of(job.id, now.timestamp()) if lease_of(state) else None
+            new = self._journal.change(new, old, actor, cause, now, account, turn)
+            if turn is not None:
+                self.queue.turns[turn.user, turn.needs_gpu] = turn.at_s
             if account is not None:
                 self.ledger.put(new.user, account)
             self._keep(new)
@@ -133,7 +143,15 @@ class Register:
             self._leased[job.id] = job
         else:
             self._leased.pop(job.id, None)
+        self._line_up(job)
         self._seq = job.seq
         self._changed.notify_all()
         for listener in self._listeners:
             listener(job)
+
+    def _line_up(self, job: Job) -> None:
+        entry = waiting(job, self._defaults)
+        if entry is None:
+            self.queue.remove(job.id)
+        elif self.queue.get(job.id) != entry:
+            self.queue.add(entry)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dopq.config import QueueSettings
 from dopq.data_platform import DataPlatform
 from dopq.errors import WrongState
 from dopq.job import Actor, GpuId, Job, JobId, Reason, Running, StateName
-from dopq.queue_model import Start, decide
+from dopq.queue_model import Start
+from dopq.room import Capacity
 from dopq.utils.clock import Clock
 from dopq.utils.gpu import GpuProbe, GpuSurvey
 from dopq.utils.log import logger
@@ -34,14 +36,15 @@ class Scheduler:
         probe: GpuProbe,
         carry: Callable[[Job], None],
         settings: QueueSettings,
-        max_running: int,
+        capacity: Capacity,
         clock: Clock,
     ) -> None:
+        """`capacity`: what the node has, but for the GPUs, which the probe finds."""
         self._platform = platform
         self._probe = probe
         self._carry = carry
         self._settings = settings
-        self._max_running = max_running
+        self._capacity = capacity
         self._clock = clock
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
@@ -82,11 +85,8 @@ class Scheduler:
         """One round of the loop; seconds after which the next is due even if nothing happens."""
         self._stop_overdue()
         gpus = frozenset(GpuId(gpu.uuid) for gpu in self.survey.gpus)
-        decisions = decide(self._platform.snapshot(gpus, self._max_running, stopped=None))
-        self._platform.record_decisions(decisions)
-        for decision in decisions:
-            if isinstance(decision, Start):
-                self._begin(decision)
+        for start in self._platform.decide(replace(self._capacity, gpus=gpus)).starts:
+            self._begin(start)
         return self._seconds_to_next_deadline()
 
     def _begin(self, start: Start) -> None:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dopq.errors import OperatorError, StateUnreadable
 from dopq.job import FINAL, Actor, Job, JobId, StateName, UserName, finished_at
+from dopq.lines import Turn
 from dopq.penalty import Account
 
 MIGRATIONS: tuple[str, ...] = (
@@ -48,6 +49,11 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE images (
         job INTEGER PRIMARY KEY REFERENCES jobs (id), image TEXT NOT NULL, fingerprint TEXT NOT NULL
+    ) STRICT;
+    """,
+    """
+    CREATE TABLE turns (
+        user TEXT NOT NULL, needs_gpu INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (user, needs_gpu)
     ) STRICT;
     """,
 )
@@ -193,9 +199,23 @@ class Journal:
             job = replace(job, id=JobId(number or 0))
             return self._append(tx, job, None, Actor.PROVIDER, cause, job.submitted_at)
 
-    def change(self, job: Job, old: Job, actor: Actor, cause: str, at: datetime, account: Account | None) -> Job:
-        """Record that `old` became `job`; returns it with its `seq`. `account` is its user's, where that changed."""
+    def change(
+        self,
+        job: Job,
+        old: Job,
+        actor: Actor,
+        cause: str,
+        at: datetime,
+        account: Account | None,
+        turn: Turn | None = None,
+    ) -> Job:
+        """Record that `old` became `job`; returns it with its `seq`.
+
+        `account` and `turn` are its user's, where these changed with it.
+        """
         with self._db.transaction() as tx:
+            if turn is not None:
+                tx.execute("INSERT OR REPLACE INTO turns VALUES (?, ?, ?)", (turn.user, turn.needs_gpu, turn.at_s))
             if account is not None:
                 tx.execute(
                     "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)",
@@ -211,6 +231,11 @@ class Journal:
         """What each user has used, by user."""
         rows = self._db.rows("SELECT user, usage, as_of, rate FROM accounts")
         return {UserName(user): Account(usage, as_of, rate) for user, usage, as_of, rate in rows}
+
+    def turns(self) -> list[Turn]:
+        """When each user's oldest job last started, in each pool."""
+        rows = self._db.rows("SELECT user, needs_gpu, at FROM turns")
+        return [Turn(UserName(user), bool(needs_gpu), at) for user, needs_gpu, at in rows]
 
     def job(self, job_id: JobId) -> Job | None:
         """A job by its number, ended or not."""

@@ -13,6 +13,7 @@ from dopq import scheduler as scheduler_module
 from dopq.config import QueueSettings
 from dopq.errors import WrongState
 from dopq.job import Job, JobId, Reason, StateName, Stopping
+from dopq.room import Capacity
 from dopq.scheduler import Scheduler
 from dopq.utils.clock import SystemClock
 from dopq.utils.gpu import GpuSurvey, SimulatedGpus
@@ -48,7 +49,7 @@ class Bench:
         self.probe = Probe(2)
         self.carried: list[Job] = []
         self.scheduler = Scheduler(
-            self.home.platform, self.probe, self.carried.append, self.home.settings, 3, self.home.clock
+            self.home.platform, self.probe, self.carried.append, self.home.settings, Capacity(places=3), self.home.clock
         )
         self.scheduler.start()
 
@@ -100,7 +101,7 @@ def test_what_waited_at_the_start_of_the_node_is_started(tmp_path: Path, monkeyp
     before = Home(tmp_path)
     job = before.queued()
     carried: list[Job] = []
-    scheduler = Scheduler(before.restart(), SimulatedGpus(0), carried.append, before.settings, 1, before.clock)
+    scheduler = Scheduler(before.restart(), SimulatedGpus(0), carried.append, before.settings, Capacity(), before.clock)
     scheduler.start()
     wait_until(lambda: [it.id for it in carried] == [job.id], 5.0)
     scheduler.stop(5.0)
@@ -245,7 +246,7 @@ def test_an_error_in_one_round_is_not_the_end_of_all_rounds(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(scheduler_module, "decide", lambda _view: 1 / 0)
+        broken.setattr(bench.home.platform, "decide", lambda _capacity: 1 / 0)
         bench.home.queued()
         wait_until(lambda: "scheduler_defect" in caplog.text, 5.0)
     job = bench.home.queued()

@@ -19,12 +19,13 @@ from dopq.config import QueueSettings
 from dopq.errors import DopqError, WrongState
 from dopq.job import ARROWS, FINAL, Actor, Ended, Job, JobId, JobSpec, Outcome, Problem, Reason, StateName, lease_of
 from dopq.penalty import Account, charge_rate, usage_at
-from dopq.queue_model import decide
+from dopq.room import Capacity
 from tests.platforms import ANNA, BERT, IMAGE, Home, gpu
 
 HALF_LIFE_S = 3600.0
 CPU_JOB_RATE = 0.05
 GPUS = frozenset(gpu(n) for n in range(3))
+ROOM = Capacity(GPUS, places=3)
 MEMORY = Path("/dev/shm")  # on a disk, thousands of commits would wait for it
 WHY = Reason("because", "Because.")
 
@@ -88,11 +89,8 @@ class Life(RuleBasedStateMachine):
     @rule()
     def schedule(self) -> None:
         """What the scheduler does in one round: none of its decisions is ever refused while nobody interferes."""
-        decisions = decide(self.home.platform.snapshot(GPUS, 3, stopped=None))
-        self.home.platform.record_decisions(decisions)
-        for decision in decisions:
-            if hasattr(decision, "gpus"):
-                self.home.platform.begin(decision.job, decision.gpus)
+        for start in self.home.platform.decide(ROOM).starts:
+            self.home.platform.begin(start.job, start.gpus)
 
     @rule(job=jobs, late_s=st.floats(-10, 10))
     def mark_running(self, job: JobId, late_s: float) -> None:
@@ -258,7 +256,6 @@ class Life(RuleBasedStateMachine):
     def observable(self) -> list[Any]:
         """All that can be asked of the platform but for the reasons of waiting, which the next decision gives anew."""
         platform = self.home.platform
-        view = platform.snapshot(GPUS, 3, stopped=None)
         return [
             sorted(platform.alive(), key=lambda job: job.id),
             [platform.job(JobId(n)) for n in range(1, self.submitted + 1)],
@@ -270,7 +267,7 @@ class Life(RuleBasedStateMachine):
             platform.queue_lock(),
             platform.unpublished(),
             platform.wait_for_change(0, 0.0),
-            decide(view),
+            platform.decide(ROOM).starts,
         ]
 
 
@@ -327,10 +324,10 @@ def test_a_changed_rate_for_cpu_jobs_leaves_no_charge_behind(home: Home) -> None
 
 def test_a_lock_ends_by_itself(home: Home) -> None:
     home.platform.exec_dopq_lock_state("olga", "new disks", timedelta(minutes=1))
-    assert home.platform.snapshot(GPUS, 1, None).stopped is not None
+    assert home.platform.decide(ROOM).view.stopped is not None
     home.clock.advance(61)
     assert home.platform.queue_lock() is None
-    assert home.platform.snapshot(GPUS, 1, None).stopped is None
+    assert home.platform.decide(ROOM).view.stopped is None
 
 
 def test_a_lock_that_cannot_be_written_does_not_lock(home: Home) -> None:
@@ -359,7 +356,7 @@ def test_a_clock_that_stepped_back_does_not_end_a_job_before_its_beginning(home:
 
 def test_a_draining_node_starts_nothing(home: Home) -> None:
     home.platform.drain()
-    stopped = home.platform.snapshot(GPUS, 1, None).stopped
+    stopped = home.platform.decide(ROOM).view.stopped
     assert stopped is not None
     assert stopped.code == "draining"
 

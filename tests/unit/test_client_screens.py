@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 
 from dopq.errors import BundleRejected, ServiceUnreachable
 from dopq.job import GpuId, Problem, Reason, StateName
-from dopq.queue_model import Hold
+from dopq.room import Capacity
 from dopq.wire import problem_to_wire
 from dopq_client import system_view, views, words
 from dopq_client.client import DopqClient
@@ -49,9 +49,8 @@ def busy(node: InMemoryNode) -> InMemoryNode:
     node.clock.advance(4000)
     node.running(name="training", gpus=frozenset({GpuId("GPU-1")}))
     node.clock.advance(100)
-    waits = node.queued("bert", "next-one", gpus=2)
-    reason = Reason("waits_for_gpus", "Waits for 2 GPUs, 1 free; job 5 of anna holds 1.")
-    node.platform.record_decisions([Hold(waits.id, reason)])
+    node.queued("bert", "next-one", gpus=2)
+    assert not node.platform.decide(Capacity(frozenset({GpuId("GPU-0"), GpuId("GPU-1")}), places=9)).starts
     node.queued("bert", HOSTILE)
     node.building(bundle="new.zip")
     full = Reason("waiting_for_space", "Waiting for space: 3.1 GiB free at /var/lib/docker, needs 10.0 GiB.")

@@ -13,7 +13,7 @@ import pytest
 from dopq.controller import DopqController
 from dopq.errors import NotAllowed, NotFound, UserError
 from dopq.job import ImageId, Job, JobSpec, Reason, StateName
-from dopq.queue_model import decide
+from dopq.room import Capacity
 from dopq.uploads import Uploads
 from dopq.users import User
 from tests.platforms import ANNA, BERT, OLGA, Home
@@ -225,7 +225,7 @@ def test_the_history_is_all_or_only_mine(desk: Desk) -> None:
 def test_the_queue_is_shown_in_its_order_with_what_is_still_built_at_the_end(desk: Desk) -> None:
     building = desk.home.building()
     second, first = desk.home.queued(ANNA, priority=-1, gpus=9), desk.home.queued(ANNA, gpus=9)
-    desk.home.platform.record_decisions(decide(desk.home.platform.snapshot(frozenset(), 5, None)))
+    desk.home.platform.decide(Capacity(places=5))
     queue = desk.controller.get_enqueued_containers_info(desk.anna)
     assert [(job["id"], job["position"]) for job in queue] == [(first.id, 1), (second.id, 2), (building.id, None)]
 

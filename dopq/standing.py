@@ -1,0 +1,50 @@
+"""How the waiting jobs stood after a decision: their places and reasons, worked out only for those who ask.
+
+Pure. To be asked only while nobody changes the queue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from dopq.job import JobId, UserName
+from dopq.lines import Queue
+from dopq.order import in_order
+from dopq.queue_model import Decision, share_of_gpus
+from dopq.why import Why, why
+from dopq.wire import Place
+
+
+class Standing:
+    """The places and reasons that one decision left."""
+
+    def __init__(self, queue: Queue, decision: Decision) -> None:
+        self.decision = decision
+        self._queue = queue
+        self._positions: dict[JobId, int] = {}
+
+    def position(self, job_id: JobId) -> int | None:
+        """A waiting job's place in the queue, 1 for the next; those that are set aside come last, the oldest first."""
+        if job_id not in self._positions and job_id in self._queue:
+            self._positions = {job: place for place, job in enumerate(self._ordered(), start=1)}
+        return self._positions.get(job_id)
+
+    def why(self, job_id: JobId) -> Why | None:
+        """Why a job waits; None for one that does not, or that nothing has been decided about yet."""
+        job = self._queue.get(job_id)
+        if job is None or job.queued_at_s > self.decision.view.now_s:
+            return None
+        return why(job, self.decision, self._queue.aside.get(job_id))
+
+    def place(self, job_id: JobId) -> Place | None:
+        """Position and reason together."""
+        position, cause = self.position(job_id), self.why(job_id)
+        return Place(position, cause.reason) if position and cause else None
+
+    def _ordered(self) -> list[JobId]:
+        view = self.decision.view
+        held: Counter[UserName] = Counter()
+        for it in self.decision.holding:
+            held[it.user] += share_of_gpus(it.demand, view.capacity)  # type: ignore[assignment] # parts of GPUs
+        in_line = [job.id for job in in_order(self._queue, view.order, held, view.now_s)]
+        return in_line + sorted(self._queue.aside)
