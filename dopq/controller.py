@@ -140,7 +140,7 @@ class DopqController:
         return self.platform.describe([self.platform.find(reference, caller.name)])[0]
 
     @remote(Access.USER)
-    def explain_job(self, caller: User, reference: Reference) -> Plain:
+    def get_explanation(self, caller: User, reference: Reference) -> Plain:
         """Why a job waits, for whom and until when, and what the order of the users is made of."""
         return self.platform.explain(self.platform.find(reference, caller.name).id)
 

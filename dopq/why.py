@@ -33,9 +33,9 @@ class Why:
 def why(job: Waiting, decision: Decision, aside: Reason | None = None) -> Why:
     """Why `job`, which waited when `decision` was made, did not start. `aside`: why it was in no line, if so."""
     view = decision.view
-    never = _never(job, decision)
-    if never or aside or view.stopped:
-        return Why(never or aside or view.stopped or Reason("", ""))
+    obstacle = _never(job, decision) or aside or view.stopped
+    if obstacle:
+        return Why(obstacle)
     return _quota(job, decision) or _reserved(job, decision) or _full(job, decision)
 
 
@@ -100,7 +100,6 @@ def _reserved(job: Waiting, decision: Decision) -> Why | None:
 def _full(job: Waiting, decision: Decision) -> Why:
     """What it needs is held by others."""
     view, room = decision.view, decision.room.copy()
-    lacking = _lacking(job, decision.room, decision)
     ending = []
     for it in _by_end(decision):
         if room.fits(job.demand):
@@ -117,7 +116,7 @@ def _full(job: Waiting, decision: Decision) -> Why:
         f"job {it.id} of {it.user} has {_what(it)} for {duration(it.until_s(now_s) - now_s)} at most" for it in ending
     )
     at_s = max((it.until_s(now_s) for it in ending), default=None)
-    return Why(Reason(lacking[0], f"Waits for {lacking[1]}: {by}."), tuple(it.id for it in ending), at_s=at_s)
+    return Why(_lacking(job, by, decision), tuple(it.id for it in ending), at_s=at_s)
 
 
 def _fits_without(job: Waiting, it: Holding, room: Room) -> bool:
@@ -128,18 +127,19 @@ def _fits_without(job: Waiting, it: Holding, room: Room) -> bool:
     return fits
 
 
-def _lacking(job: Waiting, room: Room, decision: Decision) -> tuple[str, str]:
-    """The code and the words for what it lacks first."""
-    demand = job.demand
+def _lacking(job: Waiting, by: str, decision: Decision) -> Reason:
+    """What it lacks first; `by` names who has it."""
+    demand, room = job.demand, decision.room
     if demand.gpus > room.free_gpus:
-        return "waits_for_gpus", f"{_gpus(demand.gpus)}, {room.free_gpus} free"
-    if demand.slots and demand.slots > room.free_slots:
-        return "waits_for_gpus", f"{demand.slots} slots of one GPU, {room.free_slots} free"
+        return Reason("waits_for_gpus", f"Waits for {_gpus(demand.gpus)}, {room.free_gpus} free: {by}.")
+    if demand.slots > room.free_slots:
+        return Reason("waits_for_gpus", f"Waits for {demand.slots} slots of one GPU, {room.free_slots} free: {by}.")
     if room.places <= 0:
-        return "waits_for_place", f"a place, all {decision.view.capacity.places} are taken"
+        return Reason("waits_for_place", f"Waits for a place, all {decision.view.capacity.places} are taken: {by}.")
     if demand.cpus > room.cpus:
-        return "waits_for_cpus", f"{demand.cpus:g} cores, {room.cpus:g} free"
-    return "waits_for_memory", f"{_gib(demand.memory_bytes)} of memory, {_gib(room.memory_bytes)} free"
+        return Reason("waits_for_cpus", f"Waits for {demand.cpus:g} cores, {room.cpus:g} free: {by}.")
+    memory, free = _gib(demand.memory_bytes), _gib(room.memory_bytes)
+    return Reason("waits_for_memory", f"Waits for {memory} of memory, {free} free: {by}.")
 
 
 def _by_end(decision: Decision) -> list[Holding]:

@@ -13,13 +13,20 @@ import click
 
 from dopq import __version__
 from dopq.errors import DopqError
-from dopq_client import failures, verbs_account, verbs_bundle, verbs_jobs, verbs_node, verbs_results
+from dopq_client import failures, verbs_account, verbs_bundle, verbs_jobs, verbs_node, verbs_queue, verbs_results
 from dopq_client.exits import Exit
 from dopq_client.session import Session
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Bundles": (verbs_bundle.new, verbs_bundle.check, verbs_bundle.schema),
-    "Jobs": (verbs_jobs.submit, verbs_jobs.status, verbs_jobs.wait, verbs_jobs.cancel, verbs_jobs.history),
+    "Jobs": (
+        verbs_jobs.submit,
+        verbs_jobs.status,
+        verbs_queue.why,
+        verbs_jobs.wait,
+        verbs_jobs.cancel,
+        verbs_jobs.history,
+    ),
     "Results": (verbs_results.logs, verbs_results.fetch),
     "Node": (verbs_node.users, verbs_node.system),
     "Account": (verbs_account.login, verbs_account.logout, verbs_account.whoami),

@@ -25,7 +25,7 @@ from dopq_client import settings
 from dopq_client.link import Link, PyroLink
 from dopq_client.patience import PatientLink
 from dopq_client.results import write_result
-from dopq_client.shapes import FetchedFile, Hello, JobInfo, Myself, UserStatistics, has_ended
+from dopq_client.shapes import Explanation, FetchedFile, Hello, JobInfo, Myself, UserStatistics, has_ended
 from dopq_client.upload import bundle_of, send
 
 Reference = int | str
@@ -110,6 +110,10 @@ class DopqClient:
     def job(self, reference: Reference) -> JobInfo:
         """One job as it is now. Raises `NotFound`."""
         return _job(self._link, reference)
+
+    def explain(self, reference: Reference) -> Explanation:
+        """Why a job waits, for whom and until when, and what the order of the users is made of. Raises `NotFound`."""
+        return cast("Explanation", self._link.call("get_explanation", str(reference)))
 
     def history(self, *, mine: bool = False, limit: int = 100) -> list[JobInfo]:
         """Ended jobs, the last to end first: at most `limit` (1 to 10,000)."""

@@ -54,6 +54,27 @@ class JobInfo(TypedDict):
     bundle: str
 
 
+class Term(TypedDict):
+    """What one user's place in the fair order is made of; the smallest `penalty` goes first."""
+
+    user: str
+    usage_gpu_seconds: float
+    committed_gpu_seconds: float
+    weight: float
+    penalty: float
+
+
+class Explanation(TypedDict):
+    """Why a job waits: which jobs have to end first, which it must not delay, and until when at the latest."""
+
+    job: JobInfo
+    waits_for: list[int]
+    behind: int | None
+    until: str | None
+    policy: str
+    terms: list[Term]
+
+
 class UserStatistics(TypedDict):
     """What a user has used (decayed GPU-seconds) and has in the queue; `jobs` counts them by state."""
 

@@ -12,8 +12,8 @@ from rich.text import Text
 from dopq.errors import DopqError
 from dopq.job import StateName
 from dopq_client.clean import clean
-from dopq_client.shapes import JobInfo, UserStatistics
-from dopq_client.words import NOTHING, elapsed, local, reason, since, size, span
+from dopq_client.shapes import Explanation, JobInfo, UserStatistics
+from dopq_client.words import NOTHING, ago, elapsed, local, outcome, reason, since, size, span
 
 _STYLES: dict[str, str] = {
     StateName.BUILDING: "cyan",
@@ -91,6 +91,37 @@ def _job_card(job: JobInfo, now: datetime) -> RenderableType:
     card = _facts([(label, value) for label, value in rows if value and value != NOTHING])
     problems = job.get("problems")
     return Group(card, Text(), problems_table(problems)) if problems else card
+
+
+def explanations(told: Sequence[Explanation], now: datetime, *, with_terms: bool) -> RenderableType:
+    """Each job's reason, with a line between two."""
+    parts = [part for each in told for part in (Text(), _explanation(each, now, with_terms=with_terms))]
+    return Group(*parts[1:])
+
+
+def _explanation(told: Explanation, now: datetime, *, with_terms: bool) -> RenderableType:
+    """Why a job waits, in sentences; with what the order of the users is made of, if asked for."""
+    job = told["job"]
+    place = f" It is number {job['position']} in the queue." if job["position"] else ""
+    parts: list[RenderableType] = [Text(outcome(job) + place)]
+    if told["until"]:
+        parts.append(Text(f"That is over {ago(told['until'], now)} at the latest."))
+    if with_terms:
+        parts += [Text(), Text(f"Policy: {clean(told['policy'])}. The smallest penalty goes first."), _terms(told)]
+    return Group(*parts)
+
+
+def _terms(told: Explanation) -> RenderableType:
+    table = _table()
+    table.add_column("USER", no_wrap=True, overflow="ellipsis", max_width=24)
+    for heading in ("USED GPU-H", "COMMITTED GPU-H", "WEIGHT", "PENALTY"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for term in told["terms"]:
+        hours = [term[key] / 3600 for key in ("usage_gpu_seconds", "committed_gpu_seconds", "penalty")]  # type: ignore[literal-required]
+        table.add_row(
+            clean(term["user"]), f"{hours[0]:.1f}", f"{hours[1]:.1f}", f"{term['weight']:g}", f"{hours[2]:.1f}"
+        )
+    return table
 
 
 def problems_table(problems: Sequence[Mapping[str, object]]) -> RenderableType:

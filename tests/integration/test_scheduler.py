@@ -114,7 +114,7 @@ def test_a_waiting_job_is_told_why_and_starts_when_gpus_are_freed(bench: Bench) 
     second = bench.home.queued(BERT, gpus=1)
     bench.until_held(second, "waits_for_gpus")
     assert bench.told(second)["position"] == 1
-    assert f"job {first.id} of anna holds 2" in bench.told(second)["reason"]["sentence"]
+    assert f"job {first.id} of anna has 2 GPUs" in bench.told(second)["reason"]["sentence"]
     bench.end(first)
     bench.until(second, StateName.STARTING)
     assert bench.told(second)["position"] is None
