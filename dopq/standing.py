@@ -32,9 +32,7 @@ class Standing:
     def why(self, job_id: JobId) -> Why | None:
         """Why a job waits; None for one that does not, or that nothing has been decided about yet."""
         job = self._queue.get(job_id)
-        if job is None or job.queued_at_s > self.decision.view.now_s:
-            return None
-        return why(job, self.decision, self._queue.aside.get(job_id))
+        return why(job, self.decision, self._queue.aside.get(job_id)) if job else None
 
     def place(self, job_id: JobId) -> Place | None:
         """Position and reason together."""

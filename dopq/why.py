@@ -30,13 +30,19 @@ class Why:
     at_s: float | None = None
 
 
-def why(job: Waiting, decision: Decision, aside: Reason | None = None) -> Why:
-    """Why `job`, which waited when `decision` was made, did not start. `aside`: why it was in no line, if so."""
+def why(job: Waiting, decision: Decision, aside: Reason | None = None) -> Why | None:
+    """Why `job` did not start with `decision`; None for one that came later, and may start with the next.
+
+    `aside`: why it was in no line, if so.
+    """
     view = decision.view
     obstacle = _never(job, decision) or aside or view.stopped
     if obstacle:
         return Why(obstacle)
-    return _quota(job, decision) or _reserved(job, decision) or _full(job, decision)
+    cause = _quota(job, decision) or _reserved(job, decision)
+    if cause is None and not decision.room.fits(job.demand):
+        return _full(job, decision)
+    return cause
 
 
 def _never(job: Waiting, decision: Decision) -> Reason | None:
