@@ -1,8 +1,9 @@
 """The thread that tells users, through the share, how their jobs stand.
 
 Everything it writes follows from the journal: `status.json`, `status.txt` and `report.txt` in the job's outbox, and the
-bundle of a job that did not succeed back in `invalid/` or `failed/` beside its reason. So it may fail, be killed and
-begin again anywhere. A share that is away holds up nobody but its readers.
+bundle of a job that did not succeed back in `invalid/` or `failed/` beside its reason. What a run left comes with it,
+where the share was away when the run ended. So it may fail, be killed and begin again anywhere. A share that is away
+holds up nobody but its readers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dopq.errors import DopqError
 from dopq.job import Ended, Job, JobId, StateName, UserName
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
+from dopq.results import Results
 from dopq.share import require_share
 from dopq.utils.files import fsync_folder, write_atomic
 from dopq.utils.log import logger
@@ -37,9 +39,10 @@ _NAME_BYTES = 200
 class Publisher:
     """Writes what changed to the share, in the order in which it changed."""
 
-    def __init__(self, platform: DataPlatform, outbox: Outbox, paths: Paths) -> None:
+    def __init__(self, platform: DataPlatform, outbox: Outbox, results: Results, paths: Paths) -> None:
         self._platform = platform
         self._outbox = outbox
+        self._results = results
         self._paths = paths
         self._doorbell = threading.Condition()
         self._pending: dict[JobId, Job] = {job.id: job for job in platform.unpublished()}
@@ -108,6 +111,8 @@ class Publisher:
     def _write(self, job: Job) -> None:
         folder = self._outbox.folder(job)
         if isinstance(job.state, Ended):
+            if job.state.lease:
+                self._results.bring(job)  # unless the share took it when the job ended
             write_atomic(folder / REPORT, report(job))
             self._give_back(job, job.state)
         write_atomic(folder / STATUS_TEXT, status_text(job))
