@@ -2,7 +2,8 @@
 
 Every step looks before it acts, so that the same walk begins a job, adopts one that a former life of the node left
 running, and finishes one that ended meanwhile. What the engine says counts, never memory; an engine that does not
-answer leaves everything open.
+answer leaves everything open. A share that does not answer leaves nothing open: a run ends on our own disk
+(docs/adr/0033).
 """
 
 from __future__ import annotations
