@@ -22,6 +22,7 @@ from dopq.build_site import BuildSite
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.gate import Gate
+from dopq.container_handler.gate_trial import try_gate
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.refusal import problems_of
 from dopq.container_handler.rules import Rules
@@ -91,11 +92,17 @@ class Provider:
         self._clock = clock
         self._disk = disk
         self._gate = Gate()
+        self._gate_trouble: str | None = None
         self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
         self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._is_whole, self._no_room, clock, disk)
         self._site = BuildSite(settings.concurrency, self._make_image, self._no_space, say)
         self._put_back: set[JobId] = set()
         self._engine_root: Path | None = None
+
+    def start(self) -> None:
+        """Begin to look at the inboxes, and find out whether what is taken from them can be checked."""
+        self.watch.start()
+        threading.Thread(target=self._try_gate, name="gate-trial", daemon=True).start()
 
     def hear(self, message: FromNode) -> None:
         """Do what the node says."""
@@ -114,14 +121,25 @@ class Provider:
     def beat(self) -> None:
         """Tell the node that we live, and what keeps us waiting; go on with what waited for space."""
         self._site.begin()
-        trouble = self.watch.trouble
-        self._say(Alive((trouble,) if trouble else (), self.watch.deferred, self.watch.disk))
+        troubles = tuple(trouble for trouble in (self.watch.trouble, self._gate_trouble) if trouble)
+        self._say(Alive(troubles, self.watch.deferred, self.watch.disk))
 
     def stop(self) -> None:
         """Break off every build. The jobs stay `building`; the next life begins them anew."""
         self.watch.stop()
         self._site.stop()
         self._gate.close()
+
+    def _try_gate(self) -> None:
+        """Tell the admin once what else each bundle would tell its user."""
+        trouble = try_gate(self._gate, self._settings.rules)
+        if trouble is None or self._site.stopped:
+            return
+        if trouble.closed:
+            self._gate_trouble = (
+                f"No bundle can be checked, so every job ends as build_failed. {trouble.found} {trouble.fix}"
+            )
+        (log.error if trouble.closed else log.warning)("gate_trouble", cause=trouble.found, fix=trouble.fix)
 
     # --- space --------------------------------------------------------------------------------------------------------
 
@@ -239,7 +257,7 @@ def speak(pipe: Connection, said: queue.SimpleQueue[FromProvider]) -> None:
 
 def serve(provider: Provider, pipe: Connection, clock: Clock) -> None:
     """Hear the node and beat. Raises `EOFError` or `OSError` when the node has gone."""
-    provider.watch.start()
+    provider.start()
     next_beat = clock.monotonic()
     while True:
         if pipe.poll(max(0.0, next_beat - clock.monotonic())):
