@@ -25,7 +25,7 @@ class LogMirror:
         self._doorbell = threading.Condition()
         self._grown: dict[JobId, Job] = {}
         self._stopping = False
-        self._refused = False
+        self._refused: set[JobId] = set()  # whose logs the share did not take when they were last brought
         self._thread = threading.Thread(target=self._run, name="log-mirror", daemon=True)
 
     def start(self) -> None:
@@ -64,11 +64,11 @@ class LogMirror:
         try:
             self._results.bring_log(job)
         except OSError as error:
-            if not self._refused:
+            if job.id not in self._refused:
                 log.warning("share_refuses", job=job.id, path=error.filename, cause=error.strerror)
-            self._refused = True
+            self._refused.add(job.id)
             return False
         except Exception:
             log.exception("log_mirror_defect", job=job.id)  # whoever brings the rest meets it again
-        self._refused = False
+        self._refused.discard(job.id)
         return True

@@ -9,7 +9,6 @@ holds up nobody but its readers.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -24,7 +23,7 @@ from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
 from dopq.results import Results
 from dopq.share import require_share
-from dopq.utils.files import fsync_folder, write_atomic
+from dopq.utils.files import fsync_file, fsync_folder, write_atomic
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
 
@@ -112,7 +111,7 @@ class Publisher:
         folder = self._outbox.folder(job)
         if isinstance(job.state, Ended):
             if job.state.lease:
-                self._results.bring(job)  # unless the share took it when the job ended
+                self._results.bring_for_good(job)
             write_atomic(folder / REPORT, report(job))
             self._give_back(job, job.state)
         write_atomic(folder / STATUS_TEXT, status_text(job))
@@ -182,8 +181,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file, whole and on disk before it has its name: its source goes next."""
     partial = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
+    fsync_file(partial)
     partial.replace(target)
     fsync_folder(target.parent)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -18,6 +17,7 @@ from dopq.container_handler.outputs import collect
 from dopq.errors import TryAgain
 from dopq.job import Ended, Job, JobId
 from dopq.outbox import JOB_LOG, OUTPUT, Outbox, ResultFile
+from dopq.utils.files import fsync_file
 from dopq.utils.log import logger
 
 log = logger(__name__)
@@ -72,15 +72,21 @@ class Results:
             OSError: the share does not take it now. Repeat it.
         """
         with self._bringing(job.id):
-            self._bring_log(job, sync=os.fsync)
+            self._bring_log(job)
             if self.output_folder(job).is_dir():
                 left = collect(self.output_folder(job), self._outbox.folder(job) / OUTPUT)
                 if left:
                     log.warning("outputs_left_behind", job=job.id, files=left[:_SHOWN], count=len(left))
 
-    def _bring_log(self, job: Job, sync: Callable[[int], None] = lambda _: None) -> None:
+    def bring_for_good(self, job: Job) -> None:
+        """As `bring`; what lies on the node's own disk may be discarded then."""
+        self.bring(job)
         if self.log_file(job).exists():
-            _append_rest(self.log_file(job), self._outbox.folder(job) / JOB_LOG, sync)
+            fsync_file(self._outbox.folder(job) / JOB_LOG)
+
+    def _bring_log(self, job: Job) -> None:
+        if self.log_file(job).exists():
+            _append_rest(self.log_file(job), self._outbox.folder(job) / JOB_LOG)
 
     def _bringing(self, job: JobId) -> threading.Lock:
         with self._lock:
@@ -127,7 +133,7 @@ class Results:
             )
 
 
-def _append_rest(source: Path, target: Path, sync: Callable[[int], None]) -> None:
+def _append_rest(source: Path, target: Path) -> None:
     """Add to `target` what `source` has more, as far as it goes now.
 
     Both have the same first bytes, so the size of `target` says where to go on (docs/adr/0004).
@@ -137,4 +143,3 @@ def _append_rest(source: Path, target: Path, sync: Callable[[int], None]) -> Non
         end, at = os.fstat(read.fileno()).st_size, os.fstat(descriptor).st_size
         while at < end:  # not until its end: one that grows quickly would keep all others waiting
             at += write.write(os.pread(read.fileno(), min(_CHUNK_BYTES, end - at), at))
-        sync(descriptor)  # a network share may refuse only now what it took before

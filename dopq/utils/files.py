@@ -37,6 +37,12 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o644) -> None:
     fsync_folder(path.parent)
 
 
+def fsync_file(path: Path) -> None:
+    """Make the content of a file survive a power failure. Raises `OSError` where it cannot be written."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the names in `folder` (created, renamed, removed) survive a power failure.
 
