@@ -16,8 +16,8 @@ from weakref import WeakValueDictionary
 from dopq.container_handler.outputs import collect
 from dopq.errors import TryAgain
 from dopq.job import Ended, Job, JobId
-from dopq.outbox import JOB_LOG, OUTPUT, Outbox, ResultFile
-from dopq.utils.files import fsync_file
+from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT, Outbox, ResultFile
+from dopq.utils.files import fsync_file, write_atomic
 from dopq.utils.log import logger
 
 log = logger(__name__)
@@ -78,6 +78,20 @@ class Results:
                 if left:
                     log.warning("outputs_left_behind", job=job.id, files=left[:_SHOWN], count=len(left))
 
+    def bring_build_log(self, job: Job) -> None:
+        """Put the log of a build that is over into the outbox, unless it is there.
+
+        As a whole: what the share has may be that of an earlier build, whose node was killed.
+
+        Raises:
+            OSError: the share does not take it now. Repeat it.
+        """
+        kept = self._jobs / str(job.id) / BUILD_LOG
+        if kept.exists():
+            target = self._outbox.folder(job) / BUILD_LOG
+            if not target.exists() or target.stat().st_size != kept.stat().st_size:
+                write_atomic(target, kept.read_bytes())
+
     def bring_for_good(self, job: Job) -> None:
         """As `bring`; what lies on the node's own disk may be discarded then."""
         self.bring(job)
@@ -86,7 +100,7 @@ class Results:
 
     def _bring_log(self, job: Job) -> None:
         if self.log_file(job).exists():
-            _append_rest(self.log_file(job), self._outbox.folder(job) / JOB_LOG)
+            _copy_rest(self.log_file(job), self._outbox.folder(job) / JOB_LOG)
 
     def _bringing(self, job: JobId) -> threading.Lock:
         with self._lock:
@@ -106,14 +120,14 @@ class Results:
     def read(self, job: Job, path: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes of one result from byte `offset`; empty at its end.
 
-        A log is read from the node's own disk as long as it is there: it is ahead of the one in the share.
+        Logs are read from the node's own disk as long as they are there: they are ahead of those in the share.
 
         Raises:
             NotFound: there is no such regular file among the job's results.
             TryAgain: as `list`.
         """
-        if path == JOB_LOG:
-            with suppress(FileNotFoundError), self.log_file(job).open("rb") as file:
+        if path in {BUILD_LOG, JOB_LOG}:
+            with suppress(FileNotFoundError), (self._jobs / str(job.id) / path).open("rb") as file:
                 return os.pread(file.fileno(), length, offset)
         self._require(job)
         return self._outbox.read(job, path, offset, length)
@@ -133,7 +147,7 @@ class Results:
             )
 
 
-def _append_rest(source: Path, target: Path) -> None:
+def _copy_rest(source: Path, target: Path) -> None:
     """Add to `target` what `source` has more, as far as it goes now.
 
     Both have the same first bytes, so the size of `target` says where to go on (docs/adr/0004).

@@ -44,6 +44,7 @@ from dopq.results import Results
 from dopq.sampler import Sampler
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
+from dopq.utils.files import append_rest
 from dopq.utils.log import logger
 from dopq.verdict import verdict
 
@@ -196,28 +197,18 @@ class Runner:
         )
 
     def _follow_log(self, job: Job, name: ContainerName) -> None:
-        """Append to the log on our own disk what is not in it yet, and have it brought into the share.
-
-        The engine repeats its log from the first byte, the same each time: so the file's size says where to go on, and
-        nothing is lost or doubled however often this is broken off.
-        """
+        """Write to the log on our own disk what is not in it yet. The engine repeats its log from the first byte."""
         path = self._results.log_file(job)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            skip = os.fstat(file.fileno()).st_size
-            for chunk in self._log_of(name):
-                if self._stopping.is_set():  # before the write: by now the next life of the node may write here
-                    raise _NodeStops
-                new = memoryview(chunk)[skip:]
-                skip = max(0, skip - len(chunk))
-                while new:
-                    new = new[file.write(new) :]  # a disk that is nearly full takes a part
-                self._mirror.grew(job)
-            os.fsync(file.fileno())  # the engine's copy goes with the container
+        append_rest(path, self._log_of(job, name))
 
-    def _log_of(self, name: ContainerName) -> Iterator[bytes]:
+    def _log_of(self, job: Job, name: ContainerName) -> Iterator[bytes]:
         try:
-            yield from self._engine.log(name)
+            for chunk in self._engine.log(name):
+                if self._stopping.is_set():  # before it is written: by now the next life of the node may write there
+                    raise _NodeStops
+                yield chunk
+                self._mirror.grew(job)
         except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
             log.warning("log_refused", container=name, cause=refused.message)
 

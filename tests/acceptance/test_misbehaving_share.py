@@ -71,7 +71,7 @@ def warnings(client: DopqClient) -> str:
 
 
 def test_an_unmounted_share_is_waited_for(
-    mount: Mount, node: NodeProcess, alice: DopqClient, bundle: MakeBundle, tmp_path: Path
+    mount: Mount, node: NodeProcess, alice: DopqClient, bundle: MakeBundle, busybox_image: str, tmp_path: Path
 ) -> None:
     node.drop("alice", bundle("before.zip", "echo before"))
     node.wait_for("alice", "before.zip", "succeeded")
@@ -83,10 +83,16 @@ def test_an_unmounted_share_is_waited_for(
     assert b"".join(alice.logs(handed_in["id"])) == b"meanwhile\n"
     with pytest.raises(TryAgain, match="not mounted"):
         alice.fetch(handed_in["id"], tmp_path / "fetched")
+    broken = {"Dockerfile": f"FROM {busybox_image}\nRUN echo mistaken && exit 3\n"}
+    wrong = alice.submit(bundle("wrong.zip", "", broken))["id"]
+    assert alice.wait([wrong], timeout_s=LONG_S)[0]["state"] == "build_failed"
+    assert b"mistaken" in b"".join(alice.logs(wrong, build=True))
     assert sorted(path.name for path in mount.share.iterdir()) == [], "nothing is written to the bare mount point"
     mount.bind()
     node.wait_for("alice", "meanwhile.zip", "succeeded")
     assert b"".join(alice.logs(handed_in["id"])) == b"meanwhile\n"
+    node.wait_for("alice", "wrong.zip", "build_failed")
+    assert "mistaken" in (node.share / "outbox" / "alice" / f"{wrong}-wrong" / "build.log").read_text()
     alice.fetch(handed_in["id"], tmp_path / "fetched")
     assert (tmp_path / "fetched" / "output" / "seven").read_text() == "7\n"
     wait_until(lambda: "not mounted" not in warnings(alice), LONG_S)

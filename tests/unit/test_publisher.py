@@ -109,6 +109,26 @@ def test_the_working_files_of_an_ended_job_go(home: Home, publisher: Publisher) 
     assert list(home.paths.failed.glob("*/*")) == []
 
 
+def test_an_end_is_told_when_everything_of_the_job_is_in_the_share_and_no_sooner(
+    home: Home, publisher: Publisher
+) -> None:
+    job = home.running()
+    folder = home.outbox.folder(job)
+    home.results.output_folder(job).mkdir(parents=True)
+    (home.results.output_folder(job) / "metrics").write_bytes(b"{}")
+    for log in ("build.log", "job.log"):
+        home.results.log_file(job).with_name(log).write_bytes(b"one\n")
+    (folder / "job.log").mkdir()  # what the share refuses
+    home.platform.finish(job.id, StateName.SUCCEEDED, Reason("succeeded", "Well."), at=home.clock.now())
+    wait_until(lambda: publisher.trouble, 5.0)
+    assert (told(home, job) or {"job": {"state": "running"}})["job"]["state"] == "running"
+    (folder / "job.log").rmdir()
+    wait_until_told(home, job, StateName.SUCCEEDED)
+    assert (folder / "build.log").read_bytes() == (folder / "job.log").read_bytes() == b"one\n"
+    assert (folder / "output" / "metrics").read_bytes() == b"{}"
+    wait_until(lambda: list(home.paths.jobs.iterdir()) == [], 5.0)
+
+
 # --- giving back ---
 
 

@@ -20,7 +20,7 @@ from dopq.container_handler import outputs as outputs_module
 from dopq.errors import NotFound, TryAgain
 from dopq.job import Job, Reason, StateName
 from dopq.log_mirror import LogMirror
-from dopq.outbox import JOB_LOG, OUTPUT, Outbox
+from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT, Outbox
 from dopq.results import Results
 from dopq.share import Share
 from tests.platforms import Home
@@ -176,14 +176,31 @@ def test_a_link_in_the_place_of_a_log_is_not_followed(bench: Bench, tmp_path: Pa
     assert not (tmp_path / "precious").exists()
 
 
+def kept_build_log(bench: Bench) -> Path:
+    return bench.results.log_file(bench.job).with_name(BUILD_LOG)
+
+
+@pytest.mark.parametrize("there", [None, b"Step 1\n", b"Step 1\nStep 2\nStep 3, of an earlier build\n"])
+def test_a_build_log_is_in_the_share_as_it_is_whatever_was_there(bench: Bench, there: bytes | None) -> None:
+    kept_build_log(bench).write_bytes(b"Step 1\nStep 2\n")
+    target = bench.outbox.folder(bench.job) / BUILD_LOG
+    if there is not None:
+        target.write_bytes(there)
+    for _ in range(2):
+        bench.results.bring_build_log(bench.job)
+        assert target.read_bytes() == b"Step 1\nStep 2\n"
+
+
 # --- reading ---
 
 
-def test_a_log_can_be_read_while_the_share_is_away_though_not_the_outputs(bench: Bench) -> None:
+def test_logs_can_be_read_while_the_share_is_away_though_not_the_outputs(bench: Bench) -> None:
     bench.leaves(metrics=b"{}")
     bench.take_share_away()
     job = bench.end()
     assert bench.results.read(job, JOB_LOG, 6, 100) == b"1\n"
+    kept_build_log(bench).write_bytes(b"Step 1\n")
+    assert bench.results.read(job, BUILD_LOG, 0, 100) == b"Step 1\n"
     with pytest.raises(TryAgain, match="not mounted"):
         bench.results.list(job)
     with pytest.raises(TryAgain, match="not mounted"):
