@@ -8,18 +8,13 @@ its successor is told again what is to be done.
 from __future__ import annotations
 
 import contextlib
-import os
-import queue
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dopq.build_log_file import BuildLogFile
 from dopq.build_site import BuildSite
-from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.gate import Gate
 from dopq.container_handler.gate_trial import try_gate
@@ -47,15 +42,12 @@ from dopq.outbox import BUILD_LOG, name_from_bundle
 from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils import log as logs
-from dopq.utils.clock import Clock, SystemClock
+from dopq.utils.clock import Clock
 
 log = logs.logger(__name__)
 
 LATE_WORD_S = 1.0
 """How much later than its files' disappearance the word of a job's cancelling may reach us."""
-
-BEAT_S = 1.0
-"""Seconds between two heartbeats, and two looks at whether there is space again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,42 +218,3 @@ class Provider:
         except (BuildFailed, BadConfig) as failed:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
-
-
-def main(settings: ProviderSettings, pipe: Connection) -> None:
-    """The life of the process: look, hear, until the node closes the pipe or dies.
-
-    The node's death closes its end of the pipe; the process then ends by itself, with its builds.
-    """
-    for ignored in (signal.SIGINT, signal.SIGTERM):  # the node says when; a Ctrl-C goes to the whole terminal group
-        signal.signal(ignored, signal.SIG_IGN)
-    logs.setup(settings.log_level.upper(), json_lines=settings.log_json)
-    # A thread of its own: if both ends only wrote, each would wait for the other to read.
-    said: queue.SimpleQueue[FromProvider] = queue.SimpleQueue()
-    threading.Thread(target=speak, args=(pipe, said), name="speaker", daemon=True).start()
-    provider = Provider(settings, DockerEngine(settings.engine_url), said.put, SystemClock())
-    log.info("provider_ready", pid=os.getpid())
-    try:
-        serve(provider, pipe, SystemClock())
-    except (EOFError, OSError) as gone:
-        log.info("node_gone", cause=type(gone).__name__)
-    provider.stop()
-
-
-def speak(pipe: Connection, said: queue.SimpleQueue[FromProvider]) -> None:
-    """Pass on what is said until the node has gone."""
-    with contextlib.suppress(OSError):
-        while True:
-            pipe.send(said.get())
-
-
-def serve(provider: Provider, pipe: Connection, clock: Clock) -> None:
-    """Hear the node and beat. Raises `EOFError` or `OSError` when the node has gone."""
-    provider.start()
-    next_beat = clock.monotonic()
-    while True:
-        if pipe.poll(max(0.0, next_beat - clock.monotonic())):
-            provider.hear(pipe.recv())
-        else:
-            provider.beat()
-            next_beat = clock.monotonic() + BEAT_S
