@@ -121,7 +121,9 @@ def test_an_end_is_told_when_everything_of_the_job_is_in_the_share_and_no_sooner
     (folder / "job.log").mkdir()  # what the share refuses
     home.platform.finish(job.id, StateName.SUCCEEDED, Reason("succeeded", "Well."), at=home.clock.now())
     wait_until(lambda: publisher.trouble, 5.0)
-    assert (told(home, job) or {"job": {"state": "running"}})["job"]["state"] == "running"
+    status = told(home, job)
+    assert status is None or status["job"]["state"] != "succeeded"
+    assert not (folder / "report.txt").exists()
     (folder / "job.log").rmdir()
     wait_until_told(home, job, StateName.SUCCEEDED)
     assert (folder / "build.log").read_bytes() == (folder / "job.log").read_bytes() == b"one\n"
