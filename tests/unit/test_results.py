@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -147,11 +147,18 @@ def test_killed_at_any_step_and_repeated_everything_is_there_once(
     assert {path.name: path.read_bytes() for path in (bench.folder / OUTPUT).iterdir()} == {"a": b"a", "b": b"b"}
 
 
-def test_many_at_once_bring_a_log_once(bench: Bench) -> None:
+def test_many_at_once_bring_a_log_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_module, "_CHUNK_BYTES", 100)  # so that each takes thousands of steps
     log = b"".join(b"epoch %d\n" % n for n in range(20_000))
     bench.leaves(log)
-    threads = [threading.Thread(target=call, args=(bench.job,)) for call in [bench.results.bring_log] * 4]
-    threads += [threading.Thread(target=bench.results.bring, args=(bench.job,)) for _ in range(4)]
+    together = threading.Barrier(8)
+
+    def bring(how: Callable[[Job], None]) -> None:
+        together.wait(5.0)
+        how(bench.job)
+
+    ways = [bench.results.bring_log, bench.results.bring] * 4
+    threads = [threading.Thread(target=bring, args=(how,)) for how in ways]
     for thread in threads:
         thread.start()
     for thread in threads:
