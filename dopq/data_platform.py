@@ -187,7 +187,7 @@ class DataPlatform:
         started_at: datetime | None = None,
         use: ResourceUse | None = None,
     ) -> Job:
-        """The container is over and everything of it is collected: the job ends and its lease with it.
+        """The container is over and everything of it is on our own disk: the job ends and its lease with it.
 
         `at` and `started_at` are the engine's times; they are kept within the lease.
         """
