@@ -257,6 +257,10 @@ class DataPlatform:
         """Every job that has not ended, oldest first."""
         return self._register.alive()
 
+    def occupying(self) -> list[Job]:
+        """The jobs that occupy the node: few, however long the queue is."""
+        return self._register.leased()
+
     def decide(self, capacity: Capacity, stopped: Reason | None = None) -> Decision:
         """Who is to start now; how everybody else stands is kept for those who ask. Changes nothing else.
 

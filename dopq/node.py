@@ -40,8 +40,8 @@ from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
-from dopq.room import Capacity
 from dopq.results import Results
+from dopq.room import Capacity
 from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.share import Share
