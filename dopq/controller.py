@@ -102,9 +102,13 @@ class DopqController:
         return self.platform.get_running_info()
 
     @remote(Access.USER)
-    def get_enqueued_containers_info(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see the queue
+    def get_enqueued_containers_info(
+        self,
+        caller: User,  # noqa: ARG002 - all may see the queue
+        limit: Annotated[int, Field(ge=1, le=10_000)] = 1000,
+    ) -> list[Plain]:
         """Jobs before their start, in queue order."""
-        return self.platform.get_enqueued_container_list()
+        return self.platform.get_enqueued_container_list(limit)
 
     @remote(Access.USER)
     def get_containers_history_info(

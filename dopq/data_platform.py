@@ -376,10 +376,14 @@ class DataPlatform:
         """Jobs that occupy the node: starting, running or stopping."""
         return self.describe(job for job in self.alive() if lease_of(job.state))
 
-    def get_enqueued_container_list(self) -> list[Plain]:
-        """Jobs before their start, in queue order; those that have no image yet come last."""
-        jobs = self.describe(job for job in self.alive() if isinstance(job.state, Building | Held | Queued))
-        return sorted(jobs, key=lambda j: (j["state"] != StateName.QUEUED, j["position"] or len(jobs), j["id"]))
+    def get_enqueued_container_list(self, limit: int = 1000) -> list[Plain]:
+        """The first jobs before their start, in queue order; those that have no image yet come last."""
+        with self._lock:
+            in_line = self._standing.first(limit) if self._standing else []
+            waiting = [job for job in self._register.alive() if isinstance(job.state, Building | Held | Queued)]
+        place = {job_id: number for number, job_id in enumerate(in_line)}
+        waiting.sort(key=lambda job: (place.get(job.id, limit), not isinstance(job.state, Queued), job.id))
+        return self.describe(waiting[:limit])
 
     def get_completed_containers_info(self, limit: int, user: UserName | None = None) -> list[Plain]:
         """The history, the last to end first."""
