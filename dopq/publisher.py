@@ -18,11 +18,11 @@ from dopq.container_handler.archive_kinds import ENDINGS
 from dopq.container_handler.outputs import discard
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError
-from dopq.job import Building, Ended, Held, Job, JobId, StateName, UserName
+from dopq.job import Building, Ended, Held, Job, JobId, StateName
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
 from dopq.results import Results
-from dopq.share import require_share
+from dopq.share import ShareAway
 from dopq.utils.files import fsync_file, fsync_folder, write_atomic
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
@@ -93,7 +93,7 @@ class Publisher:
         except OSError as error:
             if self.trouble is None:
                 log.warning("share_refuses", path=error.filename, cause=error.strerror)
-            self.trouble = f"The share does not take files: {error.strerror} ({error.filename})."
+            self.trouble = _trouble(error)
             return False
         except Exception:
             log.exception("publisher_defect", job=job.id)  # as if told: the others still want to be
@@ -128,6 +128,12 @@ class Publisher:
             return_bundle(bundle, shelf, job, end)
         bundle.unlink(missing_ok=True)
         discard(self._paths.jobs / str(job.id))
+
+
+def _trouble(error: OSError) -> str:
+    if isinstance(error, ShareAway):
+        return str(error)  # in the words of whoever else meets it, so that it is told once
+    return f"The share does not take files: {error.strerror} ({error.filename})."
 
 
 def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
@@ -195,18 +201,3 @@ def _reason_of(target: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return number if isinstance(number, int) else None
-
-
-def make_user_folders(paths: Paths, user: UserName, uid: int | None) -> Path:
-    """The user's folders in the share; returns the inbox. With a `uid` the inbox belongs to that user.
-
-    Raises:
-        OperatorError: the share is away; once it is there this makes what is missing.
-    """
-    require_share(paths)
-    inbox = paths.inbox / user
-    for folder in (inbox, paths.outbox / user, paths.invalid / user, paths.failed / user):
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if uid is not None:
-        shutil.chown(inbox, uid)
-    return inbox
