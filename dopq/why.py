@@ -65,10 +65,8 @@ def _never(job: Waiting, decision: Decision) -> Reason | None:
     if capacity.places < 1:
         return Reason("never_fits", "This node runs no jobs: it can never run here.")
     if not quota.allows(demand, capacity, gpus=0.0, jobs=0):
-        bound = "no jobs" if quota.jobs < 1 else f"{quota.gpus:g} GPUs"
-        return Reason(
-            "never_fits", f"Asks for {_asked(job)}, one user may hold {bound} at once: it can never run here."
-        )
+        asked, bound = (_asked(job), _gpus(quota.gpus)) if quota.jobs >= 1 else ("a place", "no jobs")
+        return Reason("never_fits", f"Asks for {asked}, one user may have {bound} at once: it can never run here.")
     return None
 
 
@@ -132,7 +130,7 @@ def _quota(job: Waiting, decision: Decision, ending: list[Holding]) -> Reason:
     own = [it for it in ending if it.user == job.user]
     others = [it for it in ending if it.user != job.user]
     _, jobs = decision.held_by(job.user)
-    bound = _jobs(quota.jobs) if jobs >= quota.jobs else f"{quota.gpus:g} GPUs"
+    bound = _jobs(quota.jobs) if jobs >= quota.jobs else _gpus(quota.gpus)
     besides = f" Besides, {_held(others, decision)}." if others else ""
     return Reason("quota", f"Waits for your own {_named(own)}: one user may have {bound} at once.{besides}")
 
@@ -192,8 +190,8 @@ def _what(it: Holding) -> str:
     return _gpus(it.demand.gpus) if it.demand.gpus else "a place"
 
 
-def _gpus(count: int) -> str:
-    return f"{count} GPU" if count == 1 else f"{count} GPUs"
+def _gpus(count: float) -> str:
+    return f"{count:g} GPU" if count == 1 else f"{count:g} GPUs"
 
 
 def _slots(count: int) -> str:

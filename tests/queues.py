@@ -245,7 +245,9 @@ class VirtualNode:
 
     def restart(self, jobs: Iterable[Waiting] | None = None) -> None:
         """Forget the queue and make it anew from the jobs that waited, in whatever order."""
-        self.queue = queue_of(list(self.queue) if jobs is None else jobs, dict(self.queue.aside), dict(self.queue.turns))
+        self.queue = queue_of(
+            list(self.queue) if jobs is None else jobs, dict(self.queue.aside), dict(self.queue.turns)
+        )
 
     def _charge(self, user: UserName, demand: Demand, sign: int) -> None:
         account = self.accounts.get(user, Account())

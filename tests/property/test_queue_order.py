@@ -223,7 +223,12 @@ def test_recency_is_the_sum_of_e_to_the_minus_place(finished: list[UserName], ex
 
 def test_recency_lets_the_least_recently_finished_go_first_whatever_they_used() -> None:
     order = Recency(recency_penalties([ANNA, BERT, ANNA, ANNA]))
-    jobs = [waiting(1, ANNA), waiting(2, ANNA, priority=1), waiting(3, BERT, since_s=9.0), waiting(4, CLEO, since_s=99.0)]
+    jobs = [
+        waiting(1, ANNA),
+        waiting(2, ANNA, priority=1),
+        waiting(3, BERT, since_s=9.0),
+        waiting(4, CLEO, since_s=99.0),
+    ]
     assert list(ranks(jobs, order, {CLEO: 64})) == [4, 3, 2, 1]
 
 

@@ -163,7 +163,7 @@ def test_a_job_that_can_never_start_does_not_stand_in_the_way_of_its_users_turn(
     node.submit(waiting(0, ANNA, 50, since_s=0.0), 1.0)
     node.submit(waiting(1, ANNA, 2, since_s=1.0), 1.0)
     node.submit(waiting(2, ANNA, 2, since_s=2.0), 1.0)
-    held = Holding(JobId(50), BERT, Demand(1), frozenset({sorted(gpus(2))[0]}), 0.0, 500.0)
+    held = Holding(JobId(50), BERT, Demand(1), frozenset({min(gpus(2))}), 0.0, 500.0)
     view = replace(node.view(), now_s=150.0, holding=(held,))
     decision = decide(node.queue, view)
     assert decision.reservations[True].job.id == 1

@@ -32,7 +32,9 @@ def starts_if_only(job: Waiting, decision: Decision, stay: frozenset[JobId], *ah
     return any(start.job == job.id for start in again.starts)
 
 
-def holding(number: int, user: str, demand: Demand, *on: GpuId, since_s: float = 0.0, limit_s: float = 2000.0) -> Holding:
+def holding(
+    number: int, user: str, demand: Demand, *on: GpuId, since_s: float = 0.0, limit_s: float = 2000.0
+) -> Holding:
     return Holding(JobId(number), user, demand, frozenset(on), since_s, limit_s)  # type: ignore[arg-type]
 
 
@@ -69,7 +71,9 @@ OTHER_GPUS_SLOTS = Situation(
 )
 TENTHS_OF_CORES = Situation(
     (waiting(1, ANNA, Demand(0, cpus=0.3)),),
-    View(NOW_S, Capacity(places=9, cpus=0.3), (holding(10, BERT, Demand(cpus=0.1)), holding(11, BERT, Demand(cpus=0.2)))),
+    View(
+        NOW_S, Capacity(places=9, cpus=0.3), (holding(10, BERT, Demand(cpus=0.1)), holding(11, BERT, Demand(cpus=0.2)))
+    ),
 )
 
 
