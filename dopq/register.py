@@ -16,6 +16,7 @@ from dopq.job import Actor, Building, Ended, GpuId, Job, JobId, State, gpus_held
 from dopq.ledger import Ledger
 from dopq.lines import Queue
 from dopq.queue_view import Defaults, waiting
+from dopq.room import Demand
 from dopq.store import Journal
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
@@ -32,12 +33,14 @@ class Register:
         lock: hold it to look and then act on what was seen; every method here takes it, too.
         ledger: what everybody used; look at it under the lock.
         queue: the jobs that wait for their turn, in lines; look at it under the lock.
+        beyond: what was asked for and can never be met, when that was last looked at.
     """
 
     def __init__(self, journal: Journal, ledger: Ledger, clock: Clock, defaults: Defaults) -> None:
         self.lock = threading.RLock()
         self.ledger = ledger
         self.queue = Queue(journal.turns())
+        self.beyond: frozenset[Demand] = frozenset()
         self._defaults = defaults
         self._journal = journal
         self._clock = clock
@@ -84,7 +87,7 @@ class Register:
             lifecycle.check_arrow(job, state, actor)
             now, old, new = self._clock.now(), self._alive[job.id], replace(job, state=state)
             account = self.ledger.after(old, new, self._leased.values(), now)
-            turn = self.queue.turn_of(job.id, now.timestamp()) if lease_of(state) else None
+            turn = self.queue.turn_of(job.id, now.timestamp(), self.beyond) if lease_of(state) else None
             new = self._journal.change(new, old, actor, cause, now, account, turn)
             if turn is not None:
                 self.queue.turns[turn.user, turn.needs_gpu] = turn.at_s
