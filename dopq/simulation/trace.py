@@ -63,6 +63,8 @@ def _csv(lines: Iterable[str]) -> Iterator[TracedJob]:
     ids: set[str] = set()
     for row in reader:
         where = f"line {reader.line_num}"
+        if not row["job"] or not row["user"] or None in row:
+            raise BadTrace(f"The trace has too few or too many values in {where}.", "Write one for each column.")
         if row["job"] in ids:
             raise BadTrace(f"The trace names job {row['job']} again in {where}.", "Give each job a number of its own.")
         ids.add(row["job"])
@@ -80,10 +82,10 @@ def _csv(lines: Iterable[str]) -> Iterator[TracedJob]:
 def _number(row: Mapping[str, str | None], column: str, where: str, *, whole: bool = False) -> float:
     text = row[column] or ""
     try:
-        number = float(text)
+        number = _finite(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number) or number < 0 or (whole and number != int(number)):
+    if not number >= 0 or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"
         raise BadTrace(f"The trace has {column} {text!r} in {where}.", f"Write {kind} that is 0 or more.")
     return number
@@ -97,7 +99,7 @@ def _swf(lines: Iterable[str]) -> Iterator[TracedJob]:
             continue
         try:
             job, user = fields[0], fields[11]
-            submit_s, run_s, used, asked, limit_s = (float(fields[place]) for place in (1, 3, 4, 7, 8))
+            submit_s, run_s, used, asked, limit_s = (_finite(fields[place]) for place in (1, 3, 4, 7, 8))
         except (IndexError, ValueError):
             raise BadTrace(
                 f"The trace's line {number} is not in the Standard Workload Format.", "It has 18 numbers in each line."
@@ -105,6 +107,13 @@ def _swf(lines: Iterable[str]) -> Iterator[TracedJob]:
         if run_s >= 0:  # what was cancelled before it ran has no run time, and is nothing that could be replayed
             processors = int(asked if asked > 0 else max(used, 0))
             yield TracedJob(job, user, submit_s, processors, run_s, limit_s if limit_s > 0 else None)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _batched(jobs: Iterable[TracedJob]) -> Iterator[TracedJob]:
