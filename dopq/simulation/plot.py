@@ -40,7 +40,7 @@ def plot(path: Path, schedules: Mapping[Policy, Sequence[Run]]) -> None:
         UserError: there is no writing there.
     """
     figure = require_matplotlib()(figsize=(12, 3.5 * len(schedules)), layout="constrained")
-    axes = figure.subplots(len(schedules), 2, squeeze=False, sharex="col", sharey="col")
+    axes = figure.subplots(len(schedules), 2, squeeze=False, sharex=True, sharey="col")
     for (waits, shares), (policy, runs) in zip(axes, schedules.items(), strict=True):
         _draw_waits(waits, runs)
         _draw_shares(shares, runs)
