@@ -8,7 +8,9 @@ docs/adr/0040-reservations.md.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dopq.job import GpuId, JobId, Reason, UserName
@@ -106,7 +108,7 @@ class _Walk:
         self.holding = list(view.holding)
         self.reservations: dict[bool, Reservation] = {}
         self._empty = Room(view.capacity)
-        self.room = Room(view.capacity)
+        self.room = self._empty.copy()
         self._gpus: Counter[UserName] = Counter()
         self._jobs: Counter[UserName] = Counter()
         for it in view.holding:
@@ -123,15 +125,15 @@ class _Walk:
         for user, lines in self._queue.users.items():
             job = lines.oldest(needs_gpu=needs_gpu)
             if job and (due_s := self._due_s(job)) <= self._now_s:
-                due.append((due_s, job.id, user, lines, job))
-        for _, _, user, lines, job in sorted(due, key=lambda it: it[:2]):
+                due.append((due_s, job.id, user, job))
+        for _, _, user, job in sorted(due, key=lambda it: it[:2]):
             if not (self._empty.fits(job.demand) and self._within_quota(user, job.demand)):
                 continue
             if not self.room.fits(job.demand):
                 self._reserve(job, overdue=True)
                 return
-            if not self._delays(job):
-                self._start(lines.line_of(job), job)
+            if job.limit_s <= self._longest_s(job.demand):
+                self._start(job)
 
     def _due_s(self, job: Waiting) -> float:
         turn_s = self._queue.turns.get((job.user, job.demand.needs_gpu), job.queued_at_s)
@@ -146,16 +148,15 @@ class _Walk:
         heapq.heapify(heap)
         while heap:
             _, user = heapq.heappop(heap)
-            found = self._best(user)
-            if found is None:
+            job = self._best(user)
+            if job is None:
                 self._reserve_for(user)
                 continue
-            line, job = found
             key = self._key(user, job)
             if heap and (key, user) > heap[0]:  # it stood here for an older job of theirs, which may not start
                 heapq.heappush(heap, (key, user))
                 continue
-            self._start(line, job)
+            self._start(job)
             if not self._any_fits():
                 return
             heapq.heappush(heap, (self._key(user, job), user))
@@ -163,18 +164,19 @@ class _Walk:
     def _key(self, user: UserName, job: Waiting) -> Key:
         return self._view.order.of_user(user, self._gpus[user], job)
 
-    def _best(self, user: UserName) -> tuple[Line, Waiting] | None:
+    def _best(self, user: UserName) -> Waiting | None:
         """The first of a user's jobs that may start now."""
-        best: tuple[Key, Line, Waiting] | None = None
-        for demand, lines in self._queue.users[user].by_demand.items():
-            if not (self.room.fits(demand) and self._within_quota(user, demand)):
-                continue
-            for line in lines.values():
-                if (job := self._next_of(line)) and not self._delays(job):
-                    key = self._view.order.of_job(job, self._now_s)
-                    if best is None or key < best[0]:
-                        best = key, line, job
-        return best and best[1:]
+        return self._first(
+            job
+            for demand, lines in self._queue.users[user].by_demand.items()
+            if self.room.fits(demand) and self._within_quota(user, demand)
+            for job in self._nexts(lines.within(self._longest_s(demand)))
+        )
+
+    def _first(self, jobs: Iterable[Waiting]) -> Waiting | None:
+        """The first of some jobs of one user."""
+        of_job, now_s = self._view.order.of_job, self._now_s
+        return min(jobs, key=lambda job: of_job(job, now_s), default=None)
 
     def _reserve_for(self, user: UserName) -> None:
         """Give a user the reservation who got nothing in this walk though some of their jobs could ever start."""
@@ -184,12 +186,11 @@ class _Walk:
             job
             for demand, lines in self._queue.users[user].by_demand.items()
             if self._empty.fits(demand) and self._within_quota(user, demand)
-            for line in lines.values()
-            if (job := self._next_of(line))
+            for job in self._nexts(lines)
         ]
         if any(self.room.fits(job.demand) for job in possible):
             return  # some fit, but would delay a reservation: that comes first
-        first = min(possible, key=lambda job: self._view.order.of_job(job, self._now_s), default=None)
+        first = self._first(possible)
         if first and first.demand.needs_gpu not in self.reservations:
             self._reserve(first, overdue=False)
 
@@ -200,12 +201,12 @@ class _Walk:
         if reservation:
             self.reservations[job.demand.needs_gpu] = reservation
 
-    def _start(self, line: Line, job: Waiting) -> None:
+    def _start(self, job: Waiting) -> None:
         gpus = self.room.choose(job.demand)
         self.room.take(job.demand, gpus)
         self.starts.append(Start(job.id, gpus))
         self.holding.append(Holding(job.id, job.user, job.demand, gpus, self._now_s, job.limit_s))
-        self._taken[line] += 1
+        self._taken[self._queue.users[job.user].line_of(job)] += 1
         self._served.add(job.user)
         self._count(job.user, job.demand)
         for reservation in self.reservations.values():
@@ -215,10 +216,10 @@ class _Walk:
         self._gpus[user] += share_of_gpus(demand, self._view.capacity)  # type: ignore[assignment] # parts of GPUs
         self._jobs[user] += 1
 
-    def _next_of(self, line: Line) -> Waiting | None:
-        """The first of a line that does not start already."""
-        taken = self._taken.get(line, 0)
-        return line[taken] if taken < len(line) else None
+    def _nexts(self, lines: Iterable[Line]) -> Iterator[Waiting]:
+        """The first of each line that does not start already."""
+        taken = self._taken.get
+        return (job for line in lines if (job := line.at(taken(line, 0))))
 
     def _any_fits(self) -> bool:
         return any(self.room.fits(demand) for demand in self._queue.demands)
@@ -228,8 +229,10 @@ class _Walk:
         gpus = self._gpus[user] + share_of_gpus(demand, self._view.capacity)
         return self._jobs[user] < quota.jobs and (not demand.needs_gpu or gpus <= quota.gpus)
 
-    def _delays(self, job: Waiting) -> bool:
-        return any(it.is_delayed_by(job, self._now_s, self.room) for it in self.reservations.values())
+    def _longest_s(self, demand: Demand) -> float:
+        """The longest limit with which a job of that demand, which fits, delays no reservation."""
+        longest_s = (it.longest_s(demand, self._now_s, self.room) for it in self.reservations.values())
+        return min(longest_s, default=math.inf)
 
 
 def _oldest(lines: UserLines) -> Waiting:

@@ -6,6 +6,7 @@ by the limits of what runs, it will; others may start now if they end by then, o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,19 +55,21 @@ class Reservation:
 
     def is_delayed_by(self, job: Waiting, now_s: float, room: Room) -> bool:
         """Whether the promise breaks if `job` starts now and takes all the time that it may."""
-        if now_s + job.limit_s <= self.at_s:
-            return False
-        if job.demand not in self._delaying:
-            gpus = room.choose(job.demand)
-            self._then.take(job.demand, gpus)
-            self._delaying[job.demand] = not self._then.fits(self.job.demand)
-            self._then.give_back(job.demand, gpus)
-        return self._delaying[job.demand]
+        return job.limit_s > self.longest_s(job.demand, now_s, room)
+
+    def longest_s(self, demand: Demand, now_s: float, room: Room) -> float:
+        """The longest limit with which a job of that demand, which fits, may start now; infinite where any may."""
+        if demand not in self._delaying:
+            gpus = room.choose(demand)
+            self._then.take(demand, gpus)
+            self._delaying[demand] = not self._then.fits(self.job.demand)
+            self._then.give_back(demand, gpus)
+        return self.at_s - now_s if self._delaying[demand] else math.inf
 
     def note_start(self, job: Waiting, gpus: frozenset[GpuId], now_s: float) -> None:
         """A job has started that does not delay it."""
         self._delaying.clear()
-        if now_s + job.limit_s > self.at_s:
+        if job.limit_s > self.at_s - now_s:
             self._then.take(job.demand, gpus)
 
 

@@ -5,9 +5,9 @@ Pure. A GPU is handed out whole, or in `slots_per_gpu` equal slots; a job gets w
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import NamedTuple, Self
 
 from dopq.job import GpuId
@@ -55,7 +55,7 @@ class Room:
 
     def __init__(self, capacity: Capacity) -> None:
         self._slots_per_gpu = capacity.slots_per_gpu
-        self._whole = sorted(capacity.gpus)
+        self._whole = set(capacity.gpus)
         self._in_parts: dict[GpuId, int] = {}  # slots that are free of a GPU, where not all of them are
         self.places = capacity.places
         self.cpus = capacity.cpus
@@ -93,9 +93,9 @@ class Room:
     def choose(self, demand: Demand) -> frozenset[GpuId]:
         """The GPUs that a job which fits would get: the first whole ones, or the fullest one with enough free slots."""
         if not demand.slots:
-            return frozenset(self._whole[: demand.gpus])
+            return frozenset(nsmallest(demand.gpus, self._whole))
         shared = [(free, gpu) for gpu, free in self._in_parts.items() if free >= demand.slots]
-        return frozenset({min(shared)[1] if shared else self._whole[0]})
+        return frozenset({min(shared)[1] if shared else min(self._whole)})
 
     def take(self, demand: Demand, gpus: Iterable[GpuId]) -> None:
         """A job of that demand occupies these GPUs; those that the node does not have (any more) count for nothing."""
@@ -121,7 +121,7 @@ class Room:
         if slots == self._slots_per_gpu:
             if not was_whole:
                 del self._in_parts[gpu]
-                insort(self._whole, gpu)
+                self._whole.add(gpu)
         else:
             self._in_parts[gpu] = slots
             if was_whole:
