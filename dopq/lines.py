@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,11 +97,11 @@ class DemandLines:
     def __iter__(self) -> Iterator[Line]:
         return iter(self._by_limit)
 
-    def within(self, limit_s: float) -> list[Line]:
-        """The lines whose limit is no longer than that. Not to be changed."""
-        if limit_s == math.inf:
+    def ending_by(self, end_s: float, now_s: float) -> Sequence[Line]:
+        """The lines whose jobs will have ended by `end_s` if they start now."""
+        if end_s == math.inf:
             return self._by_limit
-        return self._by_limit[: bisect_right(self._by_limit, limit_s, key=lambda line: line.key.limit_s)]
+        return self._by_limit[: bisect_right(self._by_limit, end_s, key=lambda line: now_s + line.key.limit_s)]
 
     def add(self, job: Waiting) -> None:
         """Let a job join its line."""
@@ -164,12 +164,19 @@ class UserLines:
         """The line that a waiting job stands in."""
         return self.by_demand[job.demand].line_of(job)
 
-    def oldest(self, *, needs_gpu: bool) -> Waiting | None:
-        """The job that waits longest, among those that need a GPU or among those that do not."""
+    def oldest(self, *, needs_gpu: bool, beyond: Collection[Demand] = ()) -> Waiting | None:
+        """The job that waits longest, among those that need a GPU or among those that do not.
+
+        Whoever asks for what is `beyond` the node can wait for ever, and is passed over.
+        """
         if needs_gpu not in self._oldest:
-            firsts = (line.first for line in self if line.first.demand.needs_gpu is needs_gpu)
-            self._oldest[needs_gpu] = min(firsts, key=came, default=None)
-        return self._oldest[needs_gpu]
+            self._oldest[needs_gpu] = self._look_up(needs_gpu, ())
+        known = self._oldest[needs_gpu]
+        return self._look_up(needs_gpu, beyond) if known and known.demand in beyond else known
+
+    def _look_up(self, needs_gpu: bool, beyond: Collection[Demand]) -> Waiting | None:
+        demands = (it for it in self.by_demand if it.needs_gpu is needs_gpu and it not in beyond)
+        return min((line.first for it in demands for line in self.by_demand[it]), key=came, default=None)
 
 
 class Queue:
@@ -179,8 +186,8 @@ class Queue:
         users: the lines of each user who has any.
         demands: how many jobs in line ask for what.
         aside: jobs that may not start whatever is free, and why.
-        turns: when a job of the user last started that was the oldest of theirs in its pool; by user and by whether
-            the pool is that of the GPUs. Seconds since the epoch.
+        turns: when a job of the user last started that was the oldest of theirs in its pool (of those that could ever
+            start); by user and by whether the pool is that of the GPUs. Seconds since the epoch.
     """
 
     def __init__(self) -> None:
@@ -227,10 +234,10 @@ class Queue:
             del self.demands[job.demand]
         return job
 
-    def start(self, job_id: JobId, now_s: float) -> None:
-        """A job leaves the queue because it starts."""
+    def start(self, job_id: JobId, now_s: float, beyond: Collection[Demand] = ()) -> None:
+        """A job leaves the queue because it starts. `beyond`: what the node can never meet, see `Decision`."""
         job = self._jobs[job_id]
         needs_gpu = job.demand.needs_gpu
-        if job.user in self.users and self.users[job.user].oldest(needs_gpu=needs_gpu) is job:
+        if job.user in self.users and self.users[job.user].oldest(needs_gpu=needs_gpu, beyond=beyond) is job:
             self.turns[job.user, needs_gpu] = now_s
         self.remove(job_id)
