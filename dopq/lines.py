@@ -85,11 +85,12 @@ def came(job: Waiting) -> tuple[float, JobId]:
 class DemandLines:
     """A user's lines of one demand, the shortest limit first."""
 
-    __slots__ = ("_by_key", "_by_limit")
+    __slots__ = ("_by_key", "_by_limit", "_oldest")
 
     def __init__(self) -> None:
         self._by_key: dict[LineKey, Line] = {}
         self._by_limit: list[Line] = []
+        self._oldest: Waiting | None = None  # to be looked up
 
     def __len__(self) -> int:
         return len(self._by_limit)
@@ -101,6 +102,8 @@ class DemandLines:
         """The lines whose jobs will have ended by `end_s` if they start now."""
         if end_s == math.inf:
             return self._by_limit
+        if now_s + self._by_limit[0].key.limit_s > end_s:  # mostly so, behind a reservation
+            return ()
         return self._by_limit[: bisect_right(self._by_limit, end_s, key=lambda line: now_s + line.key.limit_s)]
 
     def add(self, job: Waiting) -> None:
@@ -110,6 +113,8 @@ class DemandLines:
             self._by_key[key] = Line(key)
             insort(self._by_limit, self._by_key[key], key=_by_limit)
         self._by_key[key].add(job)
+        if self._oldest and came(job) < came(self._oldest):
+            self._oldest = job
 
     def remove(self, job: Waiting) -> None:
         """Let a job leave its line."""
@@ -118,6 +123,14 @@ class DemandLines:
         if not line:
             del self._by_key[line.key]
             del self._by_limit[bisect_left(self._by_limit, line.key, key=_by_limit)]
+        if self._oldest is job:
+            self._oldest = None
+
+    def oldest(self) -> Waiting:
+        """The job that waits longest of those in these lines, one at least."""
+        if self._oldest is None:
+            self._oldest = min((line.first for line in self), key=came)
+        return self._oldest
 
     def line_of(self, job: Waiting) -> Line:
         """The line that a job of this demand stands in."""
@@ -138,6 +151,7 @@ class UserLines:
     def __init__(self) -> None:
         self.by_demand: dict[Demand, DemandLines] = {}
         self._oldest: dict[bool, Waiting | None] = {}  # by whether it needs a GPU; what is missing is looked up
+        self._beyond: Collection[Demand] = ()  # what was passed over in that
 
     def __iter__(self) -> Iterator[Line]:
         return (line for lines in self.by_demand.values() for line in lines)
@@ -145,11 +159,7 @@ class UserLines:
     def add(self, job: Waiting) -> None:
         """Let a job join its line."""
         self.by_demand.setdefault(job.demand, DemandLines()).add(job)
-        known = self._oldest.get(job.demand.needs_gpu)
-        if known and came(job) < came(known):
-            self._oldest[job.demand.needs_gpu] = job
-        elif not known:
-            self._oldest.pop(job.demand.needs_gpu, None)
+        self._oldest.pop(job.demand.needs_gpu, None)
 
     def remove(self, job: Waiting) -> None:
         """Let a job leave its line."""
@@ -157,8 +167,7 @@ class UserLines:
         lines.remove(job)
         if not lines:
             del self.by_demand[job.demand]
-        if self._oldest.get(job.demand.needs_gpu) is job:
-            del self._oldest[job.demand.needs_gpu]
+        self._oldest.pop(job.demand.needs_gpu, None)
 
     def line_of(self, job: Waiting) -> Line:
         """The line that a waiting job stands in."""
@@ -169,14 +178,13 @@ class UserLines:
 
         Whoever asks for what is `beyond` the node can wait for ever, and is passed over.
         """
+        if beyond != self._beyond:
+            self._beyond = beyond
+            self._oldest.clear()
         if needs_gpu not in self._oldest:
-            self._oldest[needs_gpu] = self._look_up(needs_gpu, ())
-        known = self._oldest[needs_gpu]
-        return self._look_up(needs_gpu, beyond) if known and known.demand in beyond else known
-
-    def _look_up(self, needs_gpu: bool, beyond: Collection[Demand]) -> Waiting | None:
-        demands = (it for it in self.by_demand if it.needs_gpu is needs_gpu and it not in beyond)
-        return min((line.first for it in demands for line in self.by_demand[it]), key=came, default=None)
+            possible = (it for it in self.by_demand if it.needs_gpu is needs_gpu and it not in beyond)
+            self._oldest[needs_gpu] = min((self.by_demand[it].oldest() for it in possible), key=came, default=None)
+        return self._oldest[needs_gpu]
 
 
 class Queue:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dopq.job import GpuId, JobId, Reason, UserName
-from dopq.lines import Line, Queue, UserLines, Waiting, came
+from dopq.lines import Line, Queue, Waiting, came
 from dopq.order import FairShare, Key, Order, counts_as
 from dopq.reservation import Holding, Reservation, must_end_s, place, reserve
 from dopq.room import ROUNDING, Capacity, Demand, Room
@@ -142,6 +142,7 @@ class _Walk:
             self._count_in_quota(it.user, it.demand)
         self._taken: Counter[Line] = Counter()  # of each line, how many start now: always the first of it
         self._served: set[UserName] = set()
+        self._must_end: dict[Demand, float] = {}  # answers so far; good until something starts or is reserved
 
     # --- the overdue --------------------------------------------------------------------------------------------------
 
@@ -171,8 +172,7 @@ class _Walk:
 
     def start_in_order(self) -> None:
         """Start in fair order what fits and delays no reservation."""
-        users = self._queue.users
-        heap = [(self._key(user, _oldest(lines)), user) for user, lines in users.items()] if self._any_fits() else []
+        heap = list(self._entries(self._queue.users)) if self._any_fits() else []
         heapq.heapify(heap)
         while heap:
             _, user = heapq.heappop(heap)
@@ -189,7 +189,16 @@ class _Walk:
             self._start(job, gpus)
             if not self._any_fits():
                 return
-            heapq.heappush(heap, (self._key(user, _oldest(users[user])), user))
+            for entry in self._entries([user]):
+                heapq.heappush(heap, entry)
+
+    def _entries(self, users: Iterable[UserName]) -> Iterator[tuple[Key, UserName]]:
+        """Where users stand by their oldest jobs; those of whose jobs none could ever start stand nowhere."""
+        for user in users:
+            oldest = self._queue.users[user].oldest
+            firsts = [job for needs_gpu in POOLS if (job := oldest(needs_gpu=needs_gpu, beyond=self.beyond))]
+            if firsts:
+                yield self._key(user, min(firsts, key=came)), user
 
     def _key(self, user: UserName, job: Waiting) -> Key:
         return self._view.order.of_user(user, self._held[user], job)
@@ -199,8 +208,8 @@ class _Walk:
         return self._first(
             job
             for demand, lines in self._queue.users[user].by_demand.items()
-            if self.room.fits(demand) and self._within_quota(user, demand)
-            for line in lines.ending_by(must_end_s(demand, self.room, self.reservations.values()), self._now_s)
+            if (end_s := self._must_end_s(demand)) > self._now_s and self._within_quota(user, demand)
+            for line in lines.ending_by(end_s, self._now_s)
             if (job := line.at(self._taken.get(line, 0)))
         )
 
@@ -211,17 +220,16 @@ class _Walk:
 
     def _reserve_for(self, user: UserName) -> None:
         """Give a user the reservation who got nothing in this walk though some of their jobs could ever start."""
-        if user in self._served:
+        by_demand = self._queue.users[user].by_demand
+        if user in self._served or all(demand.needs_gpu in self.reservations for demand in by_demand):
             return
         possible = {
             demand: lines
-            for demand, lines in self._queue.users[user].by_demand.items()
+            for demand, lines in by_demand.items()
             if demand not in self.beyond and self._within_quota(user, demand)
         }
         if any(map(self.room.fits, possible)):
             return  # some fit, but would delay a reservation: that comes first
-        if all(demand.needs_gpu in self.reservations for demand in possible):
-            return
         first = self._first(line.first for lines in possible.values() for line in lines)
         if first and first.demand.needs_gpu not in self.reservations:
             self._reserve(first, overdue=False)
@@ -234,14 +242,24 @@ class _Walk:
             return None
         return place(job, self.room, self.reservations.values(), self._now_s)
 
+    def _must_end_s(self, demand: Demand) -> float:
+        """When a job of that demand has to have left if it starts now; the present where it does not fit."""
+        if demand not in self._must_end:
+            fits = self.room.fits(demand)
+            end_s = must_end_s(demand, self.room, self.reservations.values()) if fits else self._now_s
+            self._must_end[demand] = end_s
+        return self._must_end[demand]
+
     def _reserve(self, job: Waiting, *, overdue: bool) -> None:
         others = tuple(self.reservations.values())
         reservation = reserve(job, self.room, self.holding, self._now_s, overdue=overdue, others=others)
         if reservation:
             self.reservations[job.demand.needs_gpu] = reservation
+            self._must_end.clear()
 
     def _start(self, job: Waiting, gpus: frozenset[GpuId]) -> None:
         self.room.take(job.demand, gpus)
+        self._must_end.clear()
         self.starts.append(Start(job.id, gpus))
         self.holding.append(Holding(job.id, job.user, job.demand, gpus, self._now_s, job.limit_s))
         self._taken[self._queue.users[job.user].line_of(job)] += 1
@@ -260,8 +278,3 @@ class _Walk:
 
     def _within_quota(self, user: UserName, demand: Demand) -> bool:
         return self._view.quota.allows(demand, self._view.capacity, gpus=self._gpus[user], jobs=self._jobs[user])
-
-
-def _oldest(lines: UserLines) -> Waiting:
-    firsts = (job for needs_gpu in POOLS if (job := lines.oldest(needs_gpu=needs_gpu)))
-    return min(firsts, key=came)
