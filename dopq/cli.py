@@ -12,6 +12,7 @@ from dopq.cli_answers import in_words, print_json
 from dopq.cli_images import image
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.cli_settings import config
+from dopq.cli_simulate import simulate
 from dopq.cli_templates import templates
 from dopq.cli_users import user
 
@@ -68,5 +69,5 @@ def shutdown_queue(config_file: Path) -> None:
     click.echo(f"The node (pid {pid}) has stopped.")
 
 
-for group in (config, user, image, templates):
-    main.add_command(group)
+for verb in (config, user, image, templates, simulate):
+    main.add_command(verb)

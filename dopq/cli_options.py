@@ -6,6 +6,8 @@ from pathlib import Path
 
 import rich_click as click
 
+from dopq.container_handler.quantities import parse_time
+
 CONFIG = click.option(
     "--config",
     "config_file",
@@ -16,3 +18,11 @@ CONFIG = click.option(
     help="The node's settings file.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on standard output.")
+
+
+def seconds(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """For `callback=`: the seconds of a time as `job.toml` takes it, more than 0; None where none was given."""
+    told = parse_time(value) if value else None
+    if value is not None and not told:
+        raise click.BadParameter(f"{value!r} is no duration: write 90m, 12h or 7d.")
+    return told

@@ -7,9 +7,10 @@ looks at, however long the queue is, and nothing is ever sorted anew.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import math
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,10 +37,10 @@ class Waiting:
 
 
 class LineKey(NamedTuple):
-    """What the jobs of one line have in common besides their demand."""
+    """What the jobs of one line have in common besides their demand; sorts by the limit."""
 
-    priority: int
     limit_s: float
+    priority: int
     name: str
 
 
@@ -58,8 +59,9 @@ class Line:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._jobs)
 
-    def __getitem__(self, place: int) -> Waiting:
-        return self._jobs[place]
+    def at(self, place: int) -> Waiting | None:
+        """Who stands there, counted from 0; None behind the end."""
+        return self._jobs[place] if place < len(self._jobs) else None
 
     @property
     def first(self) -> Waiting:
@@ -80,58 +82,109 @@ def came(job: Waiting) -> tuple[float, JobId]:
     return job.queued_at_s, job.id
 
 
+class DemandLines:
+    """A user's lines of one demand, the shortest limit first."""
+
+    __slots__ = ("_by_key", "_by_limit", "_oldest")
+
+    def __init__(self) -> None:
+        self._by_key: dict[LineKey, Line] = {}
+        self._by_limit: list[Line] = []
+        self._oldest: Waiting | None = None  # to be looked up
+
+    def __len__(self) -> int:
+        return len(self._by_limit)
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._by_limit)
+
+    def ending_by(self, end_s: float, now_s: float) -> Sequence[Line]:
+        """The lines whose jobs will have ended by `end_s` if they start now."""
+        if end_s == math.inf:
+            return self._by_limit
+        if now_s + self._by_limit[0].key.limit_s > end_s:  # mostly so, behind a reservation
+            return ()
+        return self._by_limit[: bisect_right(self._by_limit, end_s, key=lambda line: now_s + line.key.limit_s)]
+
+    def add(self, job: Waiting) -> None:
+        """Let a job join its line."""
+        key = _key(job)
+        if key not in self._by_key:
+            self._by_key[key] = Line(key)
+            insort(self._by_limit, self._by_key[key], key=_by_limit)
+        self._by_key[key].add(job)
+        if self._oldest and came(job) < came(self._oldest):
+            self._oldest = job
+
+    def remove(self, job: Waiting) -> None:
+        """Let a job leave its line."""
+        line = self.line_of(job)
+        line.remove(job)
+        if not line:
+            del self._by_key[line.key]
+            del self._by_limit[bisect_left(self._by_limit, line.key, key=_by_limit)]
+        if self._oldest is job:
+            self._oldest = None
+
+    def oldest(self) -> Waiting:
+        """The job that waits longest of those in these lines, one at least."""
+        if self._oldest is None:
+            self._oldest = min((line.first for line in self), key=came)
+        return self._oldest
+
+    def line_of(self, job: Waiting) -> Line:
+        """The line that a job of this demand stands in."""
+        return self._by_key[_key(job)]
+
+
+def _key(job: Waiting) -> LineKey:
+    return LineKey(job.limit_s, job.priority, job.name)
+
+
+def _by_limit(line: Line) -> LineKey:
+    return line.key
+
+
 class UserLines:
     """All lines of one user, by what their jobs ask for."""
 
     def __init__(self) -> None:
-        self.by_demand: dict[Demand, dict[LineKey, Line]] = {}
+        self.by_demand: dict[Demand, DemandLines] = {}
         self._oldest: dict[bool, Waiting | None] = {}  # by whether it needs a GPU; what is missing is looked up
+        self._beyond: Collection[Demand] = ()  # what was passed over in that
 
     def __iter__(self) -> Iterator[Line]:
-        return (line for lines in self.by_demand.values() for line in lines.values())
+        return (line for lines in self.by_demand.values() for line in lines)
 
     def add(self, job: Waiting) -> None:
         """Let a job join its line."""
-        lines = self.by_demand.setdefault(job.demand, {})
-        key = LineKey(job.priority, job.limit_s, job.name)
-        if key not in lines:
-            lines[key] = Line(key)
-        lines[key].add(job)
-        known = self._oldest.get(job.demand.needs_gpu)
-        if known and came(job) < came(known):
-            self._oldest[job.demand.needs_gpu] = job
-        elif not known:
-            self._oldest.pop(job.demand.needs_gpu, None)
+        self.by_demand.setdefault(job.demand, DemandLines()).add(job)
+        self._oldest.pop(job.demand.needs_gpu, None)
 
     def remove(self, job: Waiting) -> None:
         """Let a job leave its line."""
         lines = self.by_demand[job.demand]
-        key = LineKey(job.priority, job.limit_s, job.name)
-        lines[key].remove(job)
-        if not lines[key]:
-            del lines[key]
+        lines.remove(job)
         if not lines:
             del self.by_demand[job.demand]
-        if self._oldest.get(job.demand.needs_gpu) is job:
-            del self._oldest[job.demand.needs_gpu]
+        self._oldest.pop(job.demand.needs_gpu, None)
 
     def line_of(self, job: Waiting) -> Line:
         """The line that a waiting job stands in."""
-        return self.by_demand[job.demand][LineKey(job.priority, job.limit_s, job.name)]
+        return self.by_demand[job.demand].line_of(job)
 
     def oldest(self, *, needs_gpu: bool, beyond: Collection[Demand] = ()) -> Waiting | None:
         """The job that waits longest, among those that need a GPU or among those that do not.
 
         Whoever asks for what is `beyond` the node can wait for ever, and is passed over.
         """
+        if beyond != self._beyond:
+            self._beyond = beyond
+            self._oldest.clear()
         if needs_gpu not in self._oldest:
-            self._oldest[needs_gpu] = self._look_up(needs_gpu, ())
-        known = self._oldest[needs_gpu]
-        return self._look_up(needs_gpu, beyond) if known and known.demand in beyond else known
-
-    def _look_up(self, needs_gpu: bool, beyond: Collection[Demand]) -> Waiting | None:
-        demands = (it for it in self.by_demand if it.needs_gpu is needs_gpu and it not in beyond)
-        return min((line.first for it in demands for line in self.by_demand[it].values()), key=came, default=None)
+            possible = (it for it in self.by_demand if it.needs_gpu is needs_gpu and it not in beyond)
+            self._oldest[needs_gpu] = min((self.by_demand[it].oldest() for it in possible), key=came, default=None)
+        return self._oldest[needs_gpu]
 
 
 class Turn(NamedTuple):

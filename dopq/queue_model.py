@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dopq.job import GpuId, JobId, Reason, UserName
-from dopq.lines import Line, Queue, UserLines, Waiting, came
+from dopq.lines import Line, Queue, Waiting, came
 from dopq.order import FairShare, Key, Order, counts_as
-from dopq.reservation import Holding, Reservation, place, reserve
+from dopq.reservation import Holding, Reservation, must_end_s, place, reserve
 from dopq.room import ROUNDING, Capacity, Demand, Room
 
 POOLS = (True, False)
@@ -142,26 +142,27 @@ class _Walk:
             self._count_in_quota(it.user, it.demand)
         self._taken: Counter[Line] = Counter()  # of each line, how many start now: always the first of it
         self._served: set[UserName] = set()
+        self._must_end: dict[Demand, float] = {}  # answers so far; good until something starts or is reserved
 
     # --- the overdue --------------------------------------------------------------------------------------------------
 
     def start_overdue(self) -> None:
         """Start what is overdue, the longest overdue first; the first of a pool that may not gets the reservation."""
         due = [
-            (due_s, job.id, lines, job)
+            (due_s, job.id, job)
             for lines in self._queue.users.values()
             for needs_gpu in POOLS
             if (job := lines.oldest(needs_gpu=needs_gpu, beyond=self.beyond))
             if (due_s := self._due_s(job)) <= self._now_s
         ]
-        for _, _, lines, job in sorted(due, key=lambda it: it[:2]):
+        for _, _, job in sorted(due, key=lambda it: it[:2]):
             if job.demand.needs_gpu in self.reservations or not self._within_quota(job.user, job.demand):
                 continue
             gpus = self._place(job)
             if gpus is None:
                 self._reserve(job, overdue=True)
             else:
-                self._start(lines.line_of(job), job, gpus)
+                self._start(job, gpus)
 
     def _due_s(self, job: Waiting) -> float:
         turn_s = self._queue.turns.get((job.user, job.demand.needs_gpu), job.queued_at_s)
@@ -171,55 +172,65 @@ class _Walk:
 
     def start_in_order(self) -> None:
         """Start in fair order what fits and delays no reservation."""
-        users = self._queue.users
-        heap = [(self._key(user, _oldest(lines)), user) for user, lines in users.items()] if self._any_fits() else []
+        heap = list(self._entries(self._queue.users)) if self._any_fits() else []
         heapq.heapify(heap)
         while heap:
             _, user = heapq.heappop(heap)
-            found = self._best(user)
-            if found is None:
+            job = self._best(user)
+            if job is None:
                 self._reserve_for(user)
                 continue
-            line, job, gpus = found
             key = self._key(user, job)
             if heap and (key, user) > heap[0]:  # it stood here for an older job of theirs, which may not start
                 heapq.heappush(heap, (key, user))
                 continue
-            self._start(line, job, gpus)
+            gpus = self._place(job)
+            assert gpus is not None  # as it was chosen
+            self._start(job, gpus)
             if not self._any_fits():
                 return
-            heapq.heappush(heap, (self._key(user, _oldest(users[user])), user))
+            for entry in self._entries([user]):
+                heapq.heappush(heap, entry)
+
+    def _entries(self, users: Iterable[UserName]) -> Iterator[tuple[Key, UserName]]:
+        """Where users stand by their oldest jobs; those of whose jobs none could ever start stand nowhere."""
+        for user in users:
+            oldest = self._queue.users[user].oldest
+            firsts = [job for needs_gpu in POOLS if (job := oldest(needs_gpu=needs_gpu, beyond=self.beyond))]
+            if firsts:
+                yield self._key(user, min(firsts, key=came)), user
 
     def _key(self, user: UserName, job: Waiting) -> Key:
         return self._view.order.of_user(user, self._held[user], job)
 
-    def _best(self, user: UserName) -> tuple[Line, Waiting, frozenset[GpuId]] | None:
-        """The first of a user's jobs that may start now, and on which GPUs."""
-        best: tuple[Key, Line, Waiting, frozenset[GpuId]] | None = None
-        for demand, lines in self._queue.users[user].by_demand.items():
-            if not (self.room.fits(demand) and self._within_quota(user, demand)):
-                continue
-            for line in lines.values():
-                if (job := self._next_of(line)) and (gpus := self._place(job)) is not None:
-                    key = self._view.order.of_job(job, self._now_s)
-                    if best is None or key < best[0]:
-                        best = key, line, job, gpus
-        return best and best[1:]
+    def _best(self, user: UserName) -> Waiting | None:
+        """The first of a user's jobs that may start now."""
+        return self._first(
+            job
+            for demand, lines in self._queue.users[user].by_demand.items()
+            if (end_s := self._must_end_s(demand)) > self._now_s and self._within_quota(user, demand)
+            for line in lines.ending_by(end_s, self._now_s)
+            if (job := line.at(self._taken.get(line, 0)))
+        )
+
+    def _first(self, jobs: Iterable[Waiting]) -> Waiting | None:
+        """The first of some jobs of one user."""
+        of_job, now_s = self._view.order.of_job, self._now_s
+        return min(jobs, key=lambda job: of_job(job, now_s), default=None)
 
     def _reserve_for(self, user: UserName) -> None:
         """Give a user the reservation who got nothing in this walk though some of their jobs could ever start."""
-        if user in self._served or len(self.reservations) == len(POOLS):
+        by_demand = self._queue.users[user].by_demand
+        if user in self._served or all(demand.needs_gpu in self.reservations for demand in by_demand):
             return
-        possible = [
-            job
-            for demand, lines in self._queue.users[user].by_demand.items()
+        possible = {
+            demand: lines
+            for demand, lines in by_demand.items()
             if demand not in self.beyond and self._within_quota(user, demand)
-            for line in lines.values()
-            if (job := self._next_of(line))
-        ]
-        if any(self.room.fits(job.demand) for job in possible):
+        }
+        if any(map(self.room.fits, possible)):
             return  # some fit, but would delay a reservation: that comes first
-        first = min(possible, key=lambda job: self._view.order.of_job(job, self._now_s), default=None)
+        first = self._first(line.first for lines in possible.values() for line in lines)
         if first and first.demand.needs_gpu not in self.reservations:
             self._reserve(first, overdue=False)
 
@@ -231,17 +242,27 @@ class _Walk:
             return None
         return place(job, self.room, self.reservations.values(), self._now_s)
 
+    def _must_end_s(self, demand: Demand) -> float:
+        """When a job of that demand has to have left if it starts now; the present where it does not fit."""
+        if demand not in self._must_end:
+            fits = self.room.fits(demand)
+            end_s = must_end_s(demand, self.room, self.reservations.values()) if fits else self._now_s
+            self._must_end[demand] = end_s
+        return self._must_end[demand]
+
     def _reserve(self, job: Waiting, *, overdue: bool) -> None:
         others = tuple(self.reservations.values())
         reservation = reserve(job, self.room, self.holding, self._now_s, overdue=overdue, others=others)
         if reservation:
             self.reservations[job.demand.needs_gpu] = reservation
+            self._must_end.clear()
 
-    def _start(self, line: Line, job: Waiting, gpus: frozenset[GpuId]) -> None:
+    def _start(self, job: Waiting, gpus: frozenset[GpuId]) -> None:
         self.room.take(job.demand, gpus)
+        self._must_end.clear()
         self.starts.append(Start(job.id, gpus))
         self.holding.append(Holding(job.id, job.user, job.demand, gpus, self._now_s, job.limit_s))
-        self._taken[line] += 1
+        self._taken[self._queue.users[job.user].line_of(job)] += 1
         self._served.add(job.user)
         self._held[job.user] += counts_as(job.demand)
         self._count_in_quota(job.user, job.demand)
@@ -252,18 +273,8 @@ class _Walk:
         self._gpus[user] += share_of_gpus(demand, self._view.capacity)
         self._jobs[user] += 1
 
-    def _next_of(self, line: Line) -> Waiting | None:
-        """The first of a line that does not start already."""
-        taken = self._taken.get(line, 0)
-        return line[taken] if taken < len(line) else None
-
     def _any_fits(self) -> bool:
         return any(self.room.fits(demand) for demand in self._queue.demands)
 
     def _within_quota(self, user: UserName, demand: Demand) -> bool:
         return self._view.quota.allows(demand, self._view.capacity, gpus=self._gpus[user], jobs=self._jobs[user])
-
-
-def _oldest(lines: UserLines) -> Waiting:
-    firsts = (job for needs_gpu in POOLS if (job := lines.oldest(needs_gpu=needs_gpu)))
-    return min(firsts, key=came)

@@ -6,6 +6,7 @@ by the limits of what runs, it will; others may start now if they end by then, o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -54,14 +55,16 @@ class Reservation:
 
     def is_delayed_by(self, job: Waiting, gpus: frozenset[GpuId], now_s: float) -> bool:
         """Whether the promise breaks if `job` starts now on these GPUs and takes all the time that it may."""
-        if now_s + job.limit_s <= self.at_s:
-            return False
-        placed = job.demand, gpus
+        return now_s + job.limit_s > self.must_end_s(job.demand, gpus)
+
+    def must_end_s(self, demand: Demand, gpus: frozenset[GpuId]) -> float:
+        """When a job that starts now on these GPUs has to have left; infinite where it leaves enough free."""
+        placed = demand, gpus
         if placed not in self._delaying:
             self._then.take(*placed)
             self._delaying[placed] = not self._then.fits(self.job.demand)
             self._then.give_back(*placed)
-        return self._delaying[placed]
+        return self.at_s if self._delaying[placed] else math.inf
 
     def note_start(self, job: Waiting, gpus: frozenset[GpuId], now_s: float) -> None:
         """A job has started that does not delay it."""
@@ -76,6 +79,13 @@ def place(job: Waiting, room: Room, reservations: Collection[Reservation], now_s
         if not any(it.is_delayed_by(job, gpus, now_s) for it in reservations):
             return gpus
     return None
+
+
+def must_end_s(demand: Demand, room: Room, reservations: Collection[Reservation]) -> float:
+    """When a job of that demand, which fits, has to have left if it starts now, wherever it leaves the most time."""
+    return max(
+        min((it.must_end_s(demand, gpus) for it in reservations), default=math.inf) for gpus in room.choices(demand)
+    )
 
 
 def reserve(

@@ -5,9 +5,9 @@ Pure. A GPU is handed out whole, or in `slots_per_gpu` equal slots; a job gets w
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import NamedTuple, Self
 
 from dopq.job import GpuId
@@ -58,7 +58,7 @@ class Room:
 
     def __init__(self, capacity: Capacity) -> None:
         self._slots_per_gpu = capacity.slots_per_gpu
-        self._whole = sorted(capacity.gpus)
+        self._whole = set(capacity.gpus)
         self._in_parts: dict[GpuId, int] = {}  # slots that are free of a GPU, where not all of them are
         self.places = capacity.places
         self.cpus = capacity.cpus
@@ -103,12 +103,12 @@ class Room:
         Whole GPUs are all alike. Of slots, those of the fullest GPU go first, so that GPUs stay whole.
         """
         if not demand.slots:
-            yield frozenset(self._whole[: demand.gpus])
+            yield frozenset(nsmallest(demand.gpus, self._whole))
             return
         for _, gpu in sorted((free, gpu) for gpu, free in self._in_parts.items() if free >= demand.slots):
             yield frozenset({gpu})
         if self._whole:
-            yield frozenset({self._whole[0]})
+            yield frozenset({min(self._whole)})
 
     def take(self, demand: Demand, gpus: Iterable[GpuId]) -> None:
         """A job of that demand occupies these GPUs; those that the node does not have (any more) count for nothing."""
@@ -134,7 +134,7 @@ class Room:
         if slots == self._slots_per_gpu:
             if not was_whole:
                 del self._in_parts[gpu]
-                insort(self._whole, gpu)
+                self._whole.add(gpu)
         else:
             self._in_parts[gpu] = slots
             if was_whole:

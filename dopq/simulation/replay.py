@@ -9,7 +9,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from dopq.job import GpuId, JobId, UserName
@@ -67,6 +67,24 @@ class Run:
     end_s: float
 
 
+def fits(job: TracedJob, setting: Setting) -> bool:
+    """Whether there are GPUs enough for a job; others are left out."""
+    return job.num_gpus <= setting.gpus
+
+
+def is_cut(job: TracedJob, setting: Setting) -> bool:
+    """Whether a job runs for less than in the trace because of the greatest limit."""
+    return run_s(job, replace(setting, max_limit_s=math.inf)) > setting.max_limit_s
+
+
+def run_s(job: TracedJob, setting: Setting) -> float:
+    """Seconds that a job runs: as long as in the trace, but no longer than a limit."""
+    limits = [setting.max_limit_s]
+    if setting.limits is Limits.TRUE and job.limit_s:
+        limits.append(job.limit_s)
+    return max(SHORTEST_S, min(job.duration_s, *limits))
+
+
 Progress = Callable[[int], None]
 """Called with the number of jobs that have ended."""
 
@@ -81,7 +99,7 @@ class _Replay:
 
     def __init__(self, trace: Sequence[TracedJob], setting: Setting) -> None:
         self._setting = setting
-        self._jobs = [job for job in trace if job.num_gpus <= setting.gpus]
+        self._jobs = [job for job in trace if fits(job, setting)]
         gpus = frozenset(GpuId(f"GPU-{number:06}") for number in range(setting.gpus))
         # As many places as jobs could ever take at once: GPUs alone are scarce here.
         self._capacity = Capacity(gpus, places=len(self._jobs) + 1)
@@ -109,7 +127,7 @@ class _Replay:
                 self._start_jobs(now_s)
             progress(ended)
         return [
-            Run(job, start_s, start_s + self._duration_s(job))
+            Run(job, start_s, start_s + run_s(job, self._setting))
             for number, job in enumerate(self._jobs)
             for start_s in [self._starts[JobId(number)]]
         ]
@@ -124,14 +142,8 @@ class _Replay:
 
     def _limit_s(self, job: TracedJob) -> float:
         if self._setting.limits is Limits.TRUE:
-            return max(SHORTEST_S, min(job.limit_s or self._duration_s(job), self._setting.max_limit_s))
+            return max(SHORTEST_S, min(job.limit_s or run_s(job, self._setting), self._setting.max_limit_s))
         return max(SHORTEST_S, min(self._longest_s, self._setting.max_limit_s))
-
-    def _duration_s(self, job: TracedJob) -> float:
-        limits = [self._setting.max_limit_s]
-        if self._setting.limits is Limits.TRUE and job.limit_s:
-            limits.append(job.limit_s)
-        return max(SHORTEST_S, min(job.duration_s, *limits))
 
     def _start_jobs(self, now_s: float) -> None:
         holding = tuple(held for held, _ in self._occupying.values())
@@ -146,14 +158,14 @@ class _Replay:
             self._occupying[held.id] = held, waiting
             self._charge(held, now_s, 1)
             self._starts[held.id] = now_s
-            heapq.heappush(self._ends, (now_s + self._duration_s(self._jobs[held.id]), held.id))
+            heapq.heappush(self._ends, (now_s + run_s(self._jobs[held.id], self._setting), held.id))
 
     def _end(self, job_id: JobId, now_s: float) -> None:
         held, _ = self._occupying.pop(job_id)
         self._charge(held, now_s, -1)
         self._history.appendleft(held.user)
         job = self._jobs[job_id]
-        self._run_times.learn(held.user, job.name, self._duration_s(job))
+        self._run_times.learn(held.user, job.name, run_s(job, self._setting))
 
     def _charge(self, held: Holding, now_s: float, sign: int) -> None:
         account = self._accounts.get(held.user, Account())

@@ -63,6 +63,8 @@ def _csv(lines: Iterable[str]) -> Iterator[TracedJob]:
     ids: set[str] = set()
     for row in reader:
         where = f"line {reader.line_num}"
+        if None in row:
+            raise BadTrace(f"The trace has too many values in {where}.", "Write one for each column.")
         limit = row.get("limit_s")
         yield TracedJob(
             _new(_name(row, "job", where), ids, where),
@@ -90,10 +92,10 @@ def _name(row: Mapping[str, str | None], column: str, where: str) -> str:
 def _number(row: Mapping[str, str | None], column: str, where: str, *, whole: bool = False) -> float:
     text = row[column] or ""
     try:
-        number = float(text)
+        number = _finite(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number) or number < 0 or (whole and number != int(number)):
+    if not number >= 0 or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"
         raise BadTrace(f"The trace has {column} {text!r} in {where}.", f"Write {kind} that is 0 or more.")
     return number

@@ -194,7 +194,9 @@ def test_the_first_ten_of_a_hundred_thousand_jobs_are_told_without_looking_at_th
     counting = Counting(order)
     first = list(islice(in_order(long_queue, counting, {}, NOW_S), 10))
     assert [job.id for job in first] == list(range(10))
-    assert counting.calls <= 500 * (1 + 3) + 10 * (200 + 1), "each user's first; all jobs of the ten users who come first"
+    assert counting.calls <= 500 * (1 + 3) + 10 * (200 + 1), (
+        "each user's first; all jobs of the ten users who come first"
+    )
 
 
 @pytest.mark.parametrize("order", [FairShare({}), Recency({}), Fifo()])

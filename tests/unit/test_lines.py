@@ -24,7 +24,7 @@ def test_a_job_that_comes_back_stands_where_its_age_puts_it() -> None:
     early, middle, late = (waiting(number, since_s=float(number)) for number in (1, 2, 3))
     for job in (late, early, middle):
         line.add(job)
-    assert (list(line), line.first, line[1], len(line)) == ([early, middle, late], early, middle, 3)
+    assert (list(line), line.first, line.at(1), len(line)) == ([early, middle, late], early, middle, 3)
     line.remove(early)
     assert list(line) == [middle, late]
     line.add(early)
