@@ -39,7 +39,7 @@ def saturated_until(runs: Sequence[Run]) -> float:
     return min(max(run.start_s for run in runs if run.job.user == user) for user in users)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     st.lists(st.sampled_from([0.5, 1.0, 2.0, 3.0]), min_size=2, max_size=4),
     st.integers(),
@@ -68,7 +68,7 @@ def shares(mine: list[TracedJob], others: list[TracedJob], until_s: float) -> fl
 UNTIL_S = 72 * HOUR_S
 
 
-@settings(max_examples=20)
+@settings(max_examples=5)
 @given(st.sampled_from([1, 2, 4]), st.sampled_from([2.0, 6.0, 12.0]), st.sampled_from([2, 4]), st.booleans())
 def test_splitting_a_job_never_gains_gpu_seconds(size: int, hours: float, parts: int, in_time: bool) -> None:
     """Neither into shorter jobs nor into smaller ones; never more than one of the whole jobs is worth."""
@@ -83,7 +83,7 @@ def test_splitting_a_job_never_gains_gpu_seconds(size: int, hours: float, parts:
     assert shares(split, others, UNTIL_S) - whole <= size * hours * HOUR_S
 
 
-@settings(max_examples=20)
+@settings(max_examples=5)
 @given(st.sampled_from([1, 2, 4]), st.sampled_from([2.0, 6.0]), st.sampled_from([1.5, 3.0, 20.0]))
 def test_overstating_a_limit_never_gains_gpu_seconds(size: int, hours: float, factor: float) -> None:
     count = int(UNTIL_S * GPUS / (size * hours * HOUR_S)) + 20
