@@ -18,7 +18,7 @@ from pydantic import Field
 from dopq import __version__
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed, NotFound
-from dopq.job import Building, Ended, Held, Job, JobId
+from dopq.job import Ended, Job, JobId, is_to_be_built
 from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
@@ -170,6 +170,18 @@ class DopqController:
         return self.platform.describe([self.platform.cancel(job.id, by=caller.name)])[0]
 
     @remote(Access.USER)
+    def hold_job(self, caller: User, reference: Reference) -> Plain:
+        """Keep one of the caller's jobs out of the queue (an admin: anybody's); the job as it is then."""
+        job = self._own(caller, reference)
+        return self.platform.describe([self.platform.put_on_hold(job.id, caller)])[0]
+
+    @remote(Access.USER)
+    def release_job(self, caller: User, reference: Reference) -> Plain:
+        """Let one of the caller's jobs go on that is held. What an admin holds only an admin releases."""
+        job = self._own(caller, reference)
+        return self.platform.describe([self.platform.release(job.id, caller)])[0]
+
+    @remote(Access.USER)
     def delete_req_enqueued_containers(
         self, caller: User, references: Annotated[list[Reference], Field(max_length=1000)]
     ) -> list[Plain]:
@@ -219,7 +231,7 @@ class DopqController:
         deadline = wait_s
         while True:
             job = self.platform.job(job.id)
-            finished = isinstance(job.state, Ended) or (build and not isinstance(job.state, Building | Held))
+            finished = isinstance(job.state, Ended) or (build and not is_to_be_built(job.state))
             data = self._read_if_there(job, path, offset, length)
             if data or finished or deadline <= 0:
                 return {"data": data, "complete": finished and len(data) < length, "state": str(job.state.name)}

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from dopq import lifecycle, reference
 from dopq.config import ContainerSettings, QueueSettings
-from dopq.errors import NotFound, WrongState
+from dopq.errors import NotAllowed, NotFound, WrongState
 from dopq.job import (
     Actor,
     Building,
@@ -46,7 +46,7 @@ from dopq.register import Listener, Register
 from dopq.room import Capacity
 from dopq.standing import Standing
 from dopq.store import Event, Journal
-from dopq.users import Users
+from dopq.users import Role, User, Users
 from dopq.utils.clock import Clock
 from dopq.wire import Plain, job_to_wire, time_to_wire
 
@@ -116,13 +116,11 @@ class DataPlatform:
         return self._journal.has_key(key)
 
     def enqueue(self, job_id: JobId, spec: JobSpec, image: ImageId, *, has_input: bool) -> Job:
-        """The image stands: the job joins the queue under the name that its spec gives."""
+        """The image stands: the job joins the queue, or stays held, under the name that its spec gives."""
         with self._lock:
             job = self._register.live(job_id)
-            work = Work(spec, image, self._clock.now(), has_input)
-            return self._register.move(
-                replace(job, name=spec.name), Queued(work), Actor.PROVIDER, f"image {image} is ready"
-            )
+            state = lifecycle.built(job, Work(spec, image, self._clock.now(), has_input))
+            return self._register.move(replace(job, name=spec.name), state, Actor.PROVIDER, f"image {image} is ready")
 
     def reject(self, job_id: JobId, outcome: Outcome, reason: Reason, problems: tuple[Problem, ...] = ()) -> Job:
         """No image came of the bundle: it was refused (`invalid`), or its build failed (`build_failed`)."""
@@ -131,7 +129,7 @@ class DataPlatform:
             return self._register.move(self._register.live(job_id), ended, Actor.PROVIDER, reason.sentence)
 
     def hold(self, job_id: JobId, reason: Reason) -> Job:
-        """Keep a job that is to be built back. One that is held already stays as it is."""
+        """Keep a job that is to be built back for want of space. One that is held already stays as it is."""
         with self._lock:
             job = self._register.live(job_id)
             if isinstance(job.state, Held):
@@ -139,10 +137,10 @@ class DataPlatform:
             return self._register.move(job, Held(reason, self._clock.now()), Actor.PROVIDER, reason.sentence)
 
     def resume(self, job_id: JobId) -> Job:
-        """What a job was held for is over. One that is not held stays as it is."""
+        """There is space for a job that is to be built. One that is not held for want of it stays as it is."""
         with self._lock:
             job = self._register.live(job_id)
-            if not isinstance(job.state, Held):
+            if not (isinstance(job.state, Held) and job.state.awaits_space):
                 return job
             return self._register.move(job, Building(), Actor.PROVIDER, f"no longer held: {job.state.reason.code}")
 
@@ -220,6 +218,37 @@ class DataPlatform:
             return self._register.move(
                 job, lifecycle.cancelled(job, reason, self._clock.now()), Actor.USER, reason.sentence
             )
+
+    def put_on_hold(self, job_id: JobId, by: User) -> Job:
+        """Keep a job out of the queue until it is released; its image is made meanwhile. Twice is fine.
+
+        Raises:
+            NotFound: there is no such job.
+            WrongState: it has been started.
+        """
+        with self._lock:
+            job = self.job(job_id)
+            if by.name == job.user:
+                reason = Reason("held_by_user", f"{by.name} holds it.")
+            else:
+                reason = Reason("held_by_admin", f"The admin {by.name} holds it.")
+            state = lifecycle.held(job, reason, self._clock.now())
+            return self._register.move(job, state, Actor.USER, f"held by {by.name}")
+
+    def release(self, job_id: JobId, by: User) -> Job:
+        """Let a job that somebody holds go on. One that is not held stays as it is.
+
+        Raises:
+            NotFound: there is no such job.
+            NotAllowed: an admin holds it, and `by` is none.
+            WrongState: it has been started, or it waits for space.
+        """
+        with self._lock:
+            job = self.job(job_id)
+            state = lifecycle.released(job, self._clock.now())
+            if isinstance(job.state, Held) and job.state.reason.code == "held_by_admin" and by.role is not Role.ADMIN:
+                raise NotAllowed(f"Job {job_id} is held by an admin.", "Ask them why, and to release it.")
+            return self._register.move(job, state, Actor.USER, f"released by {by.name}")
 
     def exec_dopq_lock_state(self, owner: str, reason: str, lock_for: timedelta | None) -> QueueLock | None:
         """Lock the queue for a while, or unlock it (`lock_for` None). Running jobs go on; nothing new starts."""

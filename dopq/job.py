@@ -76,10 +76,15 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.BUILDING, _S.INVALID): frozenset({Actor.PROVIDER}),
     (_S.BUILDING, _S.BUILD_FAILED): frozenset({Actor.PROVIDER}),
     (_S.BUILDING, _S.CANCELLED): frozenset({Actor.USER}),
-    (_S.BUILDING, _S.HELD): frozenset({Actor.PROVIDER}),
-    (_S.HELD, _S.BUILDING): frozenset({Actor.PROVIDER}),
+    (_S.BUILDING, _S.HELD): frozenset({Actor.PROVIDER, Actor.USER}),
+    (_S.HELD, _S.BUILDING): frozenset({Actor.PROVIDER, Actor.USER}),
+    (_S.HELD, _S.HELD): frozenset({Actor.PROVIDER, Actor.USER}),
+    (_S.HELD, _S.QUEUED): frozenset({Actor.USER}),
+    (_S.HELD, _S.INVALID): frozenset({Actor.PROVIDER}),
+    (_S.HELD, _S.BUILD_FAILED): frozenset({Actor.PROVIDER}),
     (_S.HELD, _S.CANCELLED): frozenset({Actor.USER}),
     (_S.QUEUED, _S.CANCELLED): frozenset({Actor.USER}),
+    (_S.QUEUED, _S.HELD): frozenset({Actor.USER}),
     (_S.QUEUED, _S.STARTING): frozenset({Actor.SCHEDULER}),
     (_S.STARTING, _S.RUNNING): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.FAILED): frozenset({Actor.RUNNER}),
@@ -174,7 +179,10 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the Provider made of a bundle: settings, the image that runs them, and when it joined the queue."""
+    """What the Provider made of a bundle: settings, the image that runs them, and when it joined the queue.
+
+    `queued_at` moves on by the time for which it is held: so its wait until then is kept, and no more is added.
+    """
 
     spec: JobSpec
     image: ImageId
@@ -208,12 +216,20 @@ class Building:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Kept back for `reason`, not for want of a turn; goes on to building, or to the queue where there is `work`."""
+    """Kept back for `reason`, not for want of a turn; goes on to building, or to the queue where there is `work`.
+
+    Who is held for want of space waits with its build; for a person's wish it is built all the same, if it is not yet.
+    """
 
     reason: Reason
     since: datetime
     work: Work | None = None
     name: Literal[StateName.HELD] = StateName.HELD
+
+    @property
+    def awaits_space(self) -> bool:
+        """Whether it is the Provider that holds it, until a disk has space for its image."""
+        return self.reason.code == "waiting_for_space"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +323,11 @@ class Job:
 def work_of(state: State) -> Work | None:
     """Settings and image, None while there are none."""
     return None if isinstance(state, Building) else state.work
+
+
+def is_to_be_built(state: State) -> bool:
+    """Whether its image is still to be made."""
+    return isinstance(state, Building | Held) and work_of(state) is None
 
 
 def lease_of(state: State) -> Lease | None:

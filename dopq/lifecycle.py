@@ -7,7 +7,8 @@ all of it.
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from dopq.errors import InvariantBroken, WrongState
 from dopq.job import (
@@ -28,6 +29,7 @@ from dopq.job import (
     State,
     StateName,
     Stopping,
+    Work,
     lease_of,
     work_of,
 )
@@ -37,6 +39,41 @@ def check_arrow(job: Job, state: State, actor: Actor) -> None:
     """Raise `WrongState` unless `actor` may take `job` to `state`."""
     if actor not in ARROWS.get((job.state.name, state.name), frozenset()):
         raise WrongState(f"Job {job.id} is {job.state.name}; it cannot become {state.name} by the {actor}.")
+
+
+def built(job: Job, work: Work) -> Queued | Held:
+    """Its image stands: it waits for its turn, unless somebody has put it on hold meanwhile."""
+    if isinstance(job.state, Held) and not job.state.awaits_space and job.state.work is None:
+        return replace(job.state, work=work)
+    return Queued(work)
+
+
+def held(job: Job, reason: Reason, now: datetime) -> Held:
+    """Somebody wants it kept back for `reason`. One that an admin holds stays as it is."""
+    match job.state:
+        case Held(reason=known):
+            return job.state if known.code in {reason.code, "held_by_admin"} else replace(job.state, reason=reason)
+        case Building() | Queued():
+            return Held(reason, now, work_of(job.state))
+        case _:
+            sentence = f"Job {job.id} is {job.state.name}; only a job that has not started can be held."
+            raise WrongState(sentence, "`dopq-client cancel` ends one that runs.")
+
+
+def released(job: Job, now: datetime) -> Building | Queued:
+    """Nobody wants it kept back any more. The time for which it was held does not count as waiting."""
+    match job.state:
+        case Held(since=since, work=Work() as work):
+            held_for = max(timedelta(), now - max(since, work.queued_at))
+            return Queued(replace(work, queued_at=work.queued_at + held_for))
+        case Held() if job.state.awaits_space:
+            raise WrongState(f"Job {job.id} is held for want of space.", "It goes on by itself when there is some.")
+        case Held():
+            return Building()
+        case Building() | Queued():
+            return job.state
+        case _:
+            raise WrongState(f"Job {job.id} is {job.state.name}, not held.")
 
 
 def begun(job: Job, gpus: frozenset[GpuId], now: datetime) -> Starting:

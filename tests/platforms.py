@@ -10,7 +10,7 @@ from dopq.data_platform import DataPlatform
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
 from dopq.outbox import Outbox, name_from_bundle
 from dopq.store import Database, Journal
-from dopq.users import Role, Users
+from dopq.users import Role, User, Users
 from tests.fakes import FakeClock
 
 ANNA, BERT, OLGA = UserName("anna"), UserName("bert"), UserName("olga")
@@ -58,6 +58,12 @@ class Home:
 
     def close(self) -> None:
         self.database.close()
+
+    def user(self, name: UserName) -> User:
+        """Somebody who is registered."""
+        user = self.users.by_name(name)
+        assert user is not None
+        return user
 
     # --- jobs ---
 

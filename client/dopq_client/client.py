@@ -123,6 +123,14 @@ class DopqClient:
         """Cancel one of your jobs. One that runs is `stopping` first. Raises `NotFound`, `NotAllowed`, `WrongState`."""
         return cast("JobInfo", self._link.call("cancel_job", str(reference)))
 
+    def hold(self, reference: Reference) -> JobInfo:
+        """Keep one of your jobs out of the queue until you release it. Raises as `cancel` does."""
+        return cast("JobInfo", self._link.call("hold_job", str(reference)))
+
+    def release(self, reference: Reference) -> JobInfo:
+        """Let a held job go on. One that an admin holds takes an admin: `NotAllowed`. Else raises as `cancel` does."""
+        return cast("JobInfo", self._link.call("release_job", str(reference)))
+
     def wait(
         self,
         references: Iterable[Reference],

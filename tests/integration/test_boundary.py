@@ -56,9 +56,11 @@ OF_USERS = {
     "get_nodes",
     "get_report",
     "get_running_containers_info",
+    "hold_job",
     "list_results",
     "read_log",
     "read_result",
+    "release_job",
     "send_chunk",
     "submit",
     "wait_for_change",
@@ -76,9 +78,11 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "get_explanation": ("1",),
     "get_job_story": ("1",),
     "get_report": ("1",),
+    "hold_job": ("1",),
     "list_results": ("1",),
     "read_log": ("1", False, 0, 10, 0.0),
     "read_result": ("1", "job.log", 0, 10),
+    "release_job": ("1",),
     "send_chunk": ("laptop-0001", 0, b"x"),
     "submit": ("laptop-0001", "x.zip", SHA256),
     "wait_for_change": (0, 0.0),
@@ -216,7 +220,9 @@ def test_a_user_may_not_what_admins_may(node: Node, method: str) -> None:
 def test_a_user_may_all_that_users_may(node: Node, method: str) -> None:
     """Every method takes its arguments as they come over the wire."""
     job = str(node.home.queued(ANNA).id)
-    of_a_job = {"cancel_job": (job,), "delete_req_enqueued_containers": ([job],)}
+    of_a_job = dict.fromkeys(("cancel_job", "hold_job", "release_job"), (job,)) | {
+        "delete_req_enqueued_containers": ([job],)
+    }
     node.call(ANNA, "begin_upload", "laptop-0001", 5)
     node.call(ANNA, method, *of_a_job.get(method, ARGUMENTS.get(method, ())))
 
@@ -238,9 +244,11 @@ def test_an_admin_may_what_admins_may(node: Node) -> None:
         "delete_req_enqueued_containers",
         "get_job_story",
         "get_report",
+        "hold_job",
         "list_results",
         "read_log",
         "read_result",
+        "release_job",
     ],
 )
 def test_nobody_acts_for_another(node: Node, method: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,26 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from dopq.config import QueueSettings
 from dopq.errors import DopqError, WrongState
-from dopq.job import ARROWS, FINAL, Actor, Ended, Job, JobId, JobSpec, Outcome, Problem, Reason, StateName, lease_of
+from dopq.job import (
+    ARROWS,
+    FINAL,
+    Actor,
+    Building,
+    Ended,
+    Held,
+    Job,
+    JobId,
+    JobSpec,
+    Outcome,
+    Problem,
+    Queued,
+    Reason,
+    StateName,
+    lease_of,
+)
 from dopq.penalty import Account, charge_rate, usage_at
 from dopq.room import Capacity
-from tests.platforms import ANNA, BERT, IMAGE, Home, gpu
+from tests.platforms import ANNA, BERT, IMAGE, OLGA, Home, gpu
 
 HALF_LIFE_S = 3600.0
 CPU_JOB_RATE = 0.05
@@ -74,7 +91,10 @@ class Life(RuleBasedStateMachine):
     @rule(job=jobs, gpus=st.integers(0, 4), priority=st.integers(-1, 1))
     def enqueue(self, job: JobId, gpus: int, priority: int) -> None:
         spec = JobSpec("train", gpus=gpus, priority=priority)
-        self.take(job, lambda: self.home.platform.enqueue(job, spec, IMAGE, has_input=False), StateName.QUEUED)
+        state = self.home.platform.job(job).state
+        becomes = StateName.HELD if isinstance(state, Held) and state.work is None else StateName.QUEUED
+        enqueue = partial(self.home.platform.enqueue, job, spec, IMAGE, has_input=False)
+        self.take(job, enqueue, becomes, Actor.PROVIDER)
 
     @rule(job=jobs, outcome=outcomes)
     def reject(self, job: JobId, outcome: Outcome) -> None:
@@ -114,6 +134,28 @@ class Life(RuleBasedStateMachine):
         else:
             self.take(job, lambda: platform.cancel(job, "olga"), StateName.CANCELLED, Actor.USER)
 
+    @rule(job=jobs, by=st.sampled_from([ANNA, BERT, OLGA]))
+    def hold(self, job: JobId, by: Any) -> None:
+        platform, user = self.home.platform, self.home.user(by)
+        before = platform.job(job)
+        code = "held_by_user" if by == before.user else "held_by_admin"
+        if isinstance(before.state, Held) and before.state.reason.code in {code, "held_by_admin"}:
+            assert platform.put_on_hold(job, user) == before
+        else:
+            self.take(job, lambda: platform.put_on_hold(job, user), StateName.HELD, Actor.USER)
+
+    @rule(job=jobs)
+    def release(self, job: JobId) -> None:
+        platform, before, olga = self.home.platform, self.home.platform.job(job), self.home.user(OLGA)
+        if isinstance(before.state, Building | Queued):
+            assert platform.release(job, olga) == before
+        elif isinstance(before.state, Held):
+            becomes = StateName.QUEUED if before.state.work else StateName.BUILDING
+            self.take(job, lambda: platform.release(job, olga), becomes, Actor.USER)
+        else:
+            with pytest.raises(WrongState):
+                platform.release(job, olga)
+
     @rule(job=jobs, actor=st.sampled_from([Actor.USER, Actor.SCHEDULER]))
     def request_stop(self, job: JobId, actor: Actor) -> None:
         platform = self.home.platform
@@ -145,6 +187,8 @@ class Life(RuleBasedStateMachine):
         match self.home.platform.job(job).state.name:
             case StateName.BUILDING:
                 self.enqueue(job, len(gpus), 0)
+            case StateName.HELD:
+                self.release(job)
             case StateName.QUEUED:
                 self.begin(job, gpus)
             case StateName.STARTING:

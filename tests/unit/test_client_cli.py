@@ -262,6 +262,17 @@ def test_cancel_goes_on_after_a_job_that_cannot_be_cancelled(run: Terminal, node
     assert run("cancel", "2").exit_code == 4
 
 
+def test_hold_and_release_say_how_the_jobs_are_then(run: Terminal, node: InMemoryNode) -> None:
+    node.queued()
+    node.running()
+    result = run("hold", "1", "2")
+    assert "Job 1 (iris) is held: anna holds it." in result.stdout
+    assert "`dopq-client cancel`" in result.stderr
+    assert result.exit_code == 2
+    assert run("wait", "1", "--timeout", "0").exit_code == 8
+    assert [job["state"] for job in json.loads(run("release", "1", "--json").stdout)["jobs"]] == ["queued"]
+
+
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
@@ -429,7 +440,9 @@ def test_ctrl_c_ends_without_a_traceback(run: Terminal) -> None:
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("verb", [["status"], ["status", "2"], ["history"], ["users"], ["wait", "1"], ["cancel", "2"]])
+@pytest.mark.parametrize(
+    "verb", [["status"], ["status", "2"], ["history"], ["users"], ["wait", "1"], ["cancel", "2"], ["hold", "2"]]
+)
 def test_hostile_names_do_nothing_to_the_screen(run: Terminal, node: InMemoryNode, verb: list[str]) -> None:
     node.ended(StateName.FAILED, 1, name=HOSTILE)
     node.queued(name=HOSTILE)
