@@ -22,7 +22,7 @@ from dopq.job import Ended, Job, JobId, is_to_be_built
 from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
-from dopq.uploads import CHUNK_BYTES, Uploads, upload_id
+from dopq.uploads import CHUNK_BYTES, Uploads, rerun_id, upload_id
 from dopq.users import Role, User
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, Plain, time_to_wire
@@ -214,6 +214,11 @@ class DopqController:
             self.uploads.finish(caller.name, key, sha256)
         job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
         return self.platform.describe([job])[0]
+
+    @remote(Access.USER)
+    def rerun_job(self, caller: User, reference: Reference, key: Key) -> Plain:
+        """Run one of the caller's ended jobs again, as a new job. The same `key` always answers with the same job."""
+        return self.platform.describe([self.platform.rerun(reference, caller.name, rerun_id(caller.name, key))])[0]
 
     # --- results ------------------------------------------------------------------------------------------------------
 

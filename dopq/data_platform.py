@@ -113,7 +113,27 @@ class DataPlatform:
 
     def is_known(self, key: str) -> bool:
         """Whether a bundle of that key has been accepted, at any time."""
-        return self._journal.has_key(key)
+        return self._journal.with_key(key) is not None
+
+    def rerun(self, text: str, user: UserName, key: str) -> Job:
+        """A new job with the settings and the image of one of the user's that has ended; `text` as `find` takes it.
+
+        The same `key` always gives the same job, so that asking twice is harmless.
+
+        Raises:
+            NotFound: there is no such job, or its image is not kept any more.
+            NotAllowed: it is somebody else's.
+            WrongState: it has not ended, never had an image, or had input, which is gone.
+        """
+        with self._lock:
+            if known := self._journal.with_key(key):
+                return self.job(known.id)
+            old = self.find(text, user)
+            if old.user != user:
+                raise NotAllowed(f"Job {old.id} belongs to {old.user}.", "Only one's own jobs can be run again.")
+            now = self._clock.now()
+            new = replace(old, key=key, submitted_at=now, state=lifecycle.again(old, now))
+            return self._register.add(new, f"job {old.id} is run again", Actor.USER, image_of=old.id)
 
     def enqueue(self, job_id: JobId, spec: JobSpec, image: ImageId, *, has_input: bool) -> Job:
         """The image stands: the job joins the queue, or stays held, under the name that its spec gives."""

@@ -76,6 +76,18 @@ def released(job: Job, now: datetime) -> Building | Queued:
             raise WrongState(f"Job {job.id} is {job.state.name}, not held.")
 
 
+def again(job: Job, now: datetime) -> Queued:
+    """What a new job is that runs the image of `job`, which has ended, once more."""
+    work = work_of(job.state)
+    if not isinstance(job.state, Ended):
+        raise WrongState(f"Job {job.id} is {job.state.name}; only one that has ended can be run again.", "Wait for it.")
+    if work is None:
+        raise WrongState(f"Job {job.id} ended before it had an image.", "Hand its bundle in again.")
+    if work.has_input:
+        raise WrongState(f"The input of job {job.id} was removed when it ended.", "Hand its bundle in again.")
+    return Queued(replace(work, queued_at=now))
+
+
 def begun(job: Job, gpus: frozenset[GpuId], now: datetime) -> Starting:
     """It was chosen, and given its GPUs. Raises `WrongState` where it has left the queue since."""
     if not isinstance(job.state, Queued):

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from dopq import lifecycle
 from dopq.errors import InvariantBroken, NotFound, WrongState
-from dopq.job import Actor, Building, Ended, GpuId, Job, JobId, State, gpus_held, lease_of
+from dopq.job import Actor, Ended, GpuId, Job, JobId, State, gpus_held, lease_of
 from dopq.ledger import Ledger
 from dopq.lines import Queue
 from dopq.queue_view import Defaults, waiting
@@ -64,11 +64,11 @@ class Register:
             self._changed.wait_for(lambda: self._seq > after_seq, timeout_s)
             return self._seq
 
-    def add(self, job: Job, cause: str) -> Job:
+    def add(self, job: Job, cause: str, actor: Actor = Actor.PROVIDER, *, image_of: JobId | None = None) -> Job:
         """Enter a new job, or find the one that has its key already; see `Journal.add`."""
         with self.lock:
-            job = self._journal.add(job, cause)
-            if isinstance(job.state, Building) and job.id not in self._alive:
+            job = self._journal.add(job, cause, actor, image_of=image_of)
+            if not isinstance(job.state, Ended) and job.id not in self._alive:
                 self._keep(job)
             return self._alive.get(job.id, job)
 

@@ -27,6 +27,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         verbs_queue.cancel,
         verbs_queue.hold,
         verbs_queue.release,
+        verbs_queue.rerun,
         verbs_jobs.history,
     ),
     "Results": (verbs_results.logs, verbs_results.fetch),

@@ -131,6 +131,15 @@ class DopqClient:
         """Let a held job go on. One that an admin holds takes an admin: `NotAllowed`. Else raises as `cancel` does."""
         return cast("JobInfo", self._link.call("release_job", str(reference)))
 
+    def rerun(self, reference: Reference) -> JobInfo:
+        """Run one of your ended jobs again: a new job with the same settings and image, which is `queued` at once.
+
+        Raises:
+            NotFound: there is no such job, or its image is not kept any more.
+            WrongState: it has not ended, has no image, or had input, which is gone.
+        """
+        return cast("JobInfo", self._link.call("rerun_job", str(reference), uuid.uuid4().hex))
+
     def wait(
         self,
         references: Iterable[Reference],

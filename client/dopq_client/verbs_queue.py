@@ -1,4 +1,4 @@
-"""Verbs about the queue: why, cancel, hold, release."""
+"""Verbs about the queue: why, cancel, hold, release, rerun."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ def release(context: click.Context, jobs: tuple[str, ...]) -> None:
     """Let held jobs go on. What an admin holds only an admin releases."""
     session: Session = context.obj
     context.exit(_change(session, jobs, session.client().release))
+
+
+@click.command()
+@jobs_argument
+@json_option
+@click.pass_context
+def rerun(context: click.Context, jobs: tuple[str, ...]) -> None:
+    """Run ended jobs again, as new jobs with the same settings and image."""
+    session: Session = context.obj
+    context.exit(_change(session, jobs, session.client().rerun))
 
 
 def _change(session: Session, jobs: tuple[str, ...], change: Callable[[str], JobInfo]) -> int:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from dopq import __version__
 from dopq.errors import InvariantBroken, ServiceUnreachable
-from dopq.job import JobId, Problem, Reason, StateName
+from dopq.job import ImageId, JobId, Problem, Reason, StateName
 from dopq_client import cli
 from dopq_client.session import Session
 from tests.in_memory_node import InMemoryNode, MemoryLink
@@ -271,6 +271,15 @@ def test_hold_and_release_say_how_the_jobs_are_then(run: Terminal, node: InMemor
     assert result.exit_code == 2
     assert run("wait", "1", "--timeout", "0").exit_code == 8
     assert [job["state"] for job in json.loads(run("release", "1", "--json").stdout)["jobs"]] == ["queued"]
+
+
+def test_rerun_makes_a_new_job_of_one_that_has_ended(run: Terminal, node: InMemoryNode) -> None:
+    node.images.add(node.ended(StateName.FAILED, 1).id, ImageId("sha256:1234"), "")
+    result = run("rerun", "@")
+    assert result.stdout == "Job 2 (iris) is queued.\n"
+    refused = run("rerun", "2", "--json")
+    assert json.loads(refused.stdout)["errors"][0]["code"] == "wrong_state"
+    assert refused.exit_code == 2
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
