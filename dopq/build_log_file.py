@@ -1,9 +1,11 @@
-"""The build log of a job in the share, which may refuse it at any moment: a log never ends a build."""
+"""The build log of a job: whole on the node's own disk, and in the share as far as that takes it.
+
+The share may refuse at any moment: a log never ends a build. What it lacks then is brought by the publisher.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -14,44 +16,45 @@ log = logger(__name__)
 
 
 class BuildLogFile:
-    """Writes to `wanted`, from its first refusal on to `instead`, which is added to it in the end if possible."""
+    """Writes to `kept`, on our own disk, and to `shared` until that refuses."""
 
-    def __init__(self, wanted: Path, instead: Path) -> None:
-        self._wanted = wanted
-        self._instead = instead
-        self._file: BinaryIO | None = None
+    def __init__(self, shared: Path, kept: Path) -> None:
+        self._path = shared
+        self._kept_path = kept
+        self._kept: BinaryIO | None = None
+        self._shared: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        self._instead.unlink(missing_ok=True)
+        self._kept = self._kept_path.open("wb", buffering=0)
         try:
-            self._file = self._wanted.open("wb", buffering=0)
+            self._shared = self._path.open("wb", buffering=0)
         except OSError as error:
-            self._turn_to_instead(error)
+            self._give_up(error)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close()
-        if self._instead.exists():
-            with contextlib.suppress(OSError), self._wanted.open("ab") as end, self._instead.open("rb") as late:
-                shutil.copyfileobj(late, end)
+        if self._kept:
+            self._kept.close()
+        self._close_shared()
 
     def write(self, text: bytes) -> None:
         """Add to the log."""
-        assert self._file, "write inside the with block"
-        try:
-            self._file.write(text)
-        except OSError as error:
-            self._turn_to_instead(error)
-            self._file.write(text)
+        assert self._kept, "write inside the with block"
+        self._kept.write(text)
+        if self._shared:
+            try:
+                self._shared.write(text)
+            except OSError as error:
+                self._give_up(error)
 
-    def _turn_to_instead(self, error: OSError) -> None:
-        log.warning("build_log_refused", path=self._wanted, cause=error.strerror)
-        self._close()
-        self._file = self._instead.open("ab", buffering=0)
+    def _give_up(self, error: OSError) -> None:
+        log.warning("build_log_refused", path=self._path, cause=error.strerror)
+        self._close_shared()
 
-    def _close(self) -> None:
-        if self._file:
+    def _close_shared(self) -> None:
+        if self._shared:
             with contextlib.suppress(OSError):  # a network share may refuse only now what it took before
-                self._file.close()
+                self._shared.close()
+            self._shared = None

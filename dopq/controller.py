@@ -19,9 +19,10 @@ from dopq import __version__
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed, NotFound
 from dopq.job import Ended, Job, JobId, is_to_be_built
-from dopq.outbox import BUILD_LOG, JOB_LOG, Outbox, name_from_bundle
+from dopq.outbox import BUILD_LOG, JOB_LOG, name_from_bundle
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
+from dopq.results import Results
 from dopq.uploads import CHUNK_BYTES, Uploads, rerun_id, upload_id
 from dopq.users import Role, User
 from dopq.utils.log import logger
@@ -69,7 +70,7 @@ class DopqController:
     """
 
     platform: DataPlatform
-    outbox: Outbox
+    results: Results
     uploads: Uploads
     system: Callable[[], Plain]
     nodes: Callable[[], Table]
@@ -101,9 +102,13 @@ class DopqController:
         return self.platform.get_running_info()
 
     @remote(Access.USER)
-    def get_enqueued_containers_info(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see the queue
+    def get_enqueued_containers_info(
+        self,
+        caller: User,  # noqa: ARG002 - all may see the queue
+        limit: Annotated[int, Field(ge=1, le=10_000)] = 1000,
+    ) -> list[Plain]:
         """Jobs before their start, in queue order."""
-        return self.platform.get_enqueued_container_list()
+        return self.platform.get_enqueued_container_list(limit)
 
     @remote(Access.USER)
     def get_containers_history_info(
@@ -247,7 +252,7 @@ class DopqController:
     @remote(Access.USER)
     def list_results(self, caller: User, reference: Reference) -> list[Plain]:
         """The files that a job has left so far: path, size in bytes, executable."""
-        results = self.outbox.results(self._own(caller, reference))
+        results = self.results.list(self._own(caller, reference))
         return [{"path": result.path, "size": result.size, "executable": result.executable} for result in results]
 
     @remote(Access.USER)
@@ -260,7 +265,7 @@ class DopqController:
         length: Length,
     ) -> bytes:
         """Up to `length` bytes of one result from byte `offset`; empty at its end."""
-        return self.outbox.read(self._own(caller, reference), path, offset, length)
+        return self.results.read(self._own(caller, reference), path, offset, length)
 
     @remote(Access.USER)
     def get_report(self, caller: User, reference: Reference) -> str:
@@ -309,6 +314,6 @@ class DopqController:
 
     def _read_if_there(self, job: Job, path: str, offset: int, length: int) -> bytes:
         try:
-            return self.outbox.read(job, path, offset, length)
+            return self.results.read(job, path, offset, length)
         except NotFound:
             return b""

@@ -205,7 +205,7 @@ class DataPlatform:
         started_at: datetime | None = None,
         use: ResourceUse | None = None,
     ) -> Job:
-        """The container is over and everything of it is collected: the job ends and its lease with it.
+        """The container is over and everything of it is on our own disk: the job ends and its lease with it.
 
         `at` and `started_at` are the engine's times; they are kept within the lease.
         """
@@ -305,6 +305,10 @@ class DataPlatform:
     def alive(self) -> list[Job]:
         """Every job that has not ended, oldest first."""
         return self._register.alive()
+
+    def occupying(self) -> list[Job]:
+        """The jobs that occupy the node: few, however long the queue is."""
+        return self._register.leased()
 
     def decide(self, capacity: Capacity, stopped: Reason | None = None) -> Decision:
         """Who is to start now; how everybody else stands is kept for those who ask. Changes nothing else.
@@ -421,10 +425,14 @@ class DataPlatform:
         """Jobs that occupy the node: starting, running or stopping."""
         return self.describe(job for job in self.alive() if lease_of(job.state))
 
-    def get_enqueued_container_list(self) -> list[Plain]:
-        """Jobs before their start, in queue order; those that have no image yet come last."""
-        jobs = self.describe(job for job in self.alive() if isinstance(job.state, Building | Held | Queued))
-        return sorted(jobs, key=lambda j: (j["state"] != StateName.QUEUED, j["position"] or len(jobs), j["id"]))
+    def get_enqueued_container_list(self, limit: int = 1000) -> list[Plain]:
+        """The first jobs before their start, in queue order; those that have no image yet come last."""
+        with self._lock:
+            in_line = self._standing.first(limit) if self._standing else []
+            waiting = [job for job in self._register.alive() if isinstance(job.state, Building | Held | Queued)]
+        place = {job_id: number for number, job_id in enumerate(in_line)}
+        waiting.sort(key=lambda job: (place.get(job.id, limit), not isinstance(job.state, Queued), job.id))
+        return self.describe(waiting[:limit])
 
     def get_completed_containers_info(self, limit: int, user: UserName | None = None) -> list[Plain]:
         """The history, the last to end first."""

@@ -12,6 +12,7 @@ from typing import Literal
 from dopq.config import Paths, Settings
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.gate import Gate
+from dopq.container_handler.gate_trial import try_gate
 from dopq.container_handler.rules import Rules, rules_of
 from dopq.container_handler.template import Templates
 from dopq.errors import BadConfig, DopqError
@@ -72,12 +73,11 @@ def _gpus(settings: Settings) -> Finding:
 def _gate(rules: Rules) -> Finding:
     gate = Gate()
     try:
-        gate.try_out(rules)
-    except (DopqError, OSError) as error:
-        message, hint = (error.message, error.hint) if isinstance(error, DopqError) else (str(error), "")
-        return Finding("gate", "error", message, hint or "No bundle can be checked until this is mended.")
+        trouble = try_gate(gate, rules)
     finally:
         gate.close()
+    if trouble:
+        return Finding("gate", "error" if trouble.closed else "warning", trouble.found, trouble.fix)
     how = "as root" if os.geteuid() == 0 else "by user namespaces; the service has to run as this user, or as root"
     return Finding("gate", "ok", f"Bundles are checked by a process without rights ({how}).")
 

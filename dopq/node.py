@@ -40,6 +40,7 @@ from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
+from dopq.results import Results
 from dopq.room import Capacity
 from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
@@ -143,9 +144,10 @@ class Node:
         _tidy(paths, self.platform)
         self._share = Share(paths)
         outbox = Outbox(paths.outbox, self._share.check)
-        self._publisher = Publisher(self.platform, outbox, paths)
+        results = Results(outbox, paths.jobs)
+        self._publisher = Publisher(self.platform, outbox, results, paths)
         runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
-        self._runner = Runner(self.platform, DockerEngine(engine_url), outbox, runner_settings, clock)
+        self._runner = Runner(self.platform, DockerEngine(engine_url), results, runner_settings, clock)
         probe = probe_for(settings.gpu.devices)
         capacity = _capacity(settings.queue, len(probe.survey().gpus))
         self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, capacity, clock)
@@ -162,7 +164,7 @@ class Node:
         )
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
         controller = DopqController(
-            self.platform, outbox, uploads, self.system, self.node_table, request_shutdown, rules_to_wire(rules)
+            self.platform, results, uploads, self.system, self.node_table, request_shutdown, rules_to_wire(rules)
         )
         self.boundary = Boundary(controller, users, settings.remote)
         self._record = NodeRecord(

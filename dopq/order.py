@@ -112,16 +112,19 @@ def in_order(queue: Queue, order: Order, held: Mapping[UserName, float], now_s: 
 
     A job that is passed counts as a turn of its user: equals alternate.
     """
-    waiting = {user: _sorted(lines, order, now_s) for user, lines in queue.users.items()}
     passed = Counter(held)
 
     def entry(user: UserName, job: Waiting) -> tuple[Key, UserName, Waiting]:
         return order.of_user(user, passed[user], job), user, job
 
-    heap = [entry(user, next(jobs)) for user, jobs in waiting.items()]
+    waiting: dict[UserName, Iterator[Waiting]] = {}
+    heap = [entry(user, _first(lines, order, now_s)) for user, lines in queue.users.items()]
     heapq.heapify(heap)
     while heap:
         _, user, job = heap[0]
+        if user not in waiting:  # sorted only when their turn comes: most who ask want the first few
+            waiting[user] = _sorted(queue.users[user], order, now_s)
+            next(waiting[user])
         yield job
         passed[user] += max(1, job.demand.gpus)
         following = next(waiting[user], None)
@@ -131,11 +134,10 @@ def in_order(queue: Queue, order: Order, held: Mapping[UserName, float], now_s: 
             heapq.heapreplace(heap, entry(user, following))
 
 
+def _first(lines: UserLines, order: Order, now_s: float) -> Waiting:
+    # Inside a line the order is that of coming under every policy: its first is its best.
+    return min((line.first for line in lines), key=lambda job: order.of_job(job, now_s))
+
+
 def _sorted(lines: UserLines, order: Order, now_s: float) -> Iterator[Waiting]:
-    """One user's jobs, best first. Lazy: only the firsts of the lines are compared until more is asked for."""
-
-    def keyed(jobs: Iterable[Waiting]) -> Iterator[tuple[Key, Waiting]]:
-        return ((order.of_job(job, now_s), job) for job in jobs)
-
-    # Inside a line the order is that of coming under every policy, so merging lines is sorting jobs.
-    return (job for _, job in heapq.merge(*(keyed(line) for line in lines), key=lambda pair: pair[0]))
+    return iter(sorted((job for line in lines for job in line), key=lambda job: order.of_job(job, now_s)))

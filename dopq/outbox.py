@@ -47,7 +47,7 @@ class Outbox:
     def __init__(self, root: Path, check_share: Callable[[], None] = lambda: None) -> None:
         """`check_share` raises `OSError` while the share is away: nothing may be made on a bare mount point."""
         self._root = root
-        self._check_share = check_share
+        self.check_share = check_share
         self._lock = threading.Lock()
 
     def place(self, job: Job) -> Path:
@@ -60,7 +60,7 @@ class Outbox:
         Raises:
             OSError: the share does not take it now, or is away.
         """
-        self._check_share()
+        self.check_share()
         path = self.place(job)
         with self._lock:
             if not path.is_dir():

@@ -8,20 +8,16 @@ its successor is told again what is to be done.
 from __future__ import annotations
 
 import contextlib
-import os
-import queue
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dopq.build_log_file import BuildLogFile
 from dopq.build_site import BuildSite
-from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.gate import Gate
+from dopq.container_handler.gate_trial import try_gate
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.refusal import problems_of
 from dopq.container_handler.rules import Rules
@@ -46,15 +42,12 @@ from dopq.outbox import BUILD_LOG, name_from_bundle
 from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils import log as logs
-from dopq.utils.clock import Clock, SystemClock
+from dopq.utils.clock import Clock
 
 log = logs.logger(__name__)
 
 LATE_WORD_S = 1.0
 """How much later than its files' disappearance the word of a job's cancelling may reach us."""
-
-BEAT_S = 1.0
-"""Seconds between two heartbeats, and two looks at whether there is space again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +84,17 @@ class Provider:
         self._clock = clock
         self._disk = disk
         self._gate = Gate()
+        self._gate_trouble: str | None = None
         self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
         self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._is_whole, self._no_room, clock, disk)
         self._site = BuildSite(settings.concurrency, self._make_image, self._no_space, say)
         self._put_back: set[JobId] = set()
         self._engine_root: Path | None = None
+
+    def start(self) -> None:
+        """Begin to look at the inboxes, and find out whether what is taken from them can be checked."""
+        self.watch.start()
+        threading.Thread(target=self._try_gate, name="gate-trial", daemon=True).start()
 
     def hear(self, message: FromNode) -> None:
         """Do what the node says."""
@@ -114,14 +113,25 @@ class Provider:
     def beat(self) -> None:
         """Tell the node that we live, and what keeps us waiting; go on with what waited for space."""
         self._site.begin()
-        trouble = self.watch.trouble
-        self._say(Alive((trouble,) if trouble else (), self.watch.deferred, self.watch.disk))
+        troubles = tuple(trouble for trouble in (self.watch.trouble, self._gate_trouble) if trouble)
+        self._say(Alive(troubles, self.watch.deferred, self.watch.disk))
 
     def stop(self) -> None:
         """Break off every build. The jobs stay `building`; the next life begins them anew."""
         self.watch.stop()
         self._site.stop()
         self._gate.close()
+
+    def _try_gate(self) -> None:
+        """Tell the admin once what else each bundle would tell its user."""
+        trouble = try_gate(self._gate, self._settings.rules)
+        if trouble is None or self._site.stopped:
+            return
+        if trouble.closed:
+            self._gate_trouble = (
+                f"No bundle can be checked, so every job ends as build_failed. {trouble.found} {trouble.fix}"
+            )
+        (log.error if trouble.closed else log.warning)("gate_trouble", cause=trouble.found, fix=trouble.fix)
 
     # --- space --------------------------------------------------------------------------------------------------------
 
@@ -208,42 +218,3 @@ class Provider:
         except (BuildFailed, BadConfig) as failed:
             return Rejected(order.job, StateName.BUILD_FAILED, Reason(failed.code, str(failed)))
         return Built(order.job, prepared.spec, image, has_input=prepared.input is not None)
-
-
-def main(settings: ProviderSettings, pipe: Connection) -> None:
-    """The life of the process: look, hear, until the node closes the pipe or dies.
-
-    The node's death closes its end of the pipe; the process then ends by itself, with its builds.
-    """
-    for ignored in (signal.SIGINT, signal.SIGTERM):  # the node says when; a Ctrl-C goes to the whole terminal group
-        signal.signal(ignored, signal.SIG_IGN)
-    logs.setup(settings.log_level.upper(), json_lines=settings.log_json)
-    # A thread of its own: if both ends only wrote, each would wait for the other to read.
-    said: queue.SimpleQueue[FromProvider] = queue.SimpleQueue()
-    threading.Thread(target=speak, args=(pipe, said), name="speaker", daemon=True).start()
-    provider = Provider(settings, DockerEngine(settings.engine_url), said.put, SystemClock())
-    log.info("provider_ready", pid=os.getpid())
-    try:
-        serve(provider, pipe, SystemClock())
-    except (EOFError, OSError) as gone:
-        log.info("node_gone", cause=type(gone).__name__)
-    provider.stop()
-
-
-def speak(pipe: Connection, said: queue.SimpleQueue[FromProvider]) -> None:
-    """Pass on what is said until the node has gone."""
-    with contextlib.suppress(OSError):
-        while True:
-            pipe.send(said.get())
-
-
-def serve(provider: Provider, pipe: Connection, clock: Clock) -> None:
-    """Hear the node and beat. Raises `EOFError` or `OSError` when the node has gone."""
-    provider.watch.start()
-    next_beat = clock.monotonic()
-    while True:
-        if pipe.poll(max(0.0, next_beat - clock.monotonic())):
-            provider.hear(pipe.recv())
-        else:
-            provider.beat()
-            next_beat = clock.monotonic() + BEAT_S

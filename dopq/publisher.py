@@ -1,14 +1,14 @@
 """The thread that tells users, through the share, how their jobs stand.
 
 Everything it writes follows from the journal: `status.json`, `status.txt` and `report.txt` in the job's outbox, and the
-bundle of a job that did not succeed back in `invalid/` or `failed/` beside its reason. So it may fail, be killed and
-begin again anywhere. A share that is away holds up nobody but its readers.
+bundle of a job that did not succeed back in `invalid/` or `failed/` beside its reason. What a run left comes with it,
+where the share was away when the run ended. So it may fail, be killed and begin again anywhere. A share that is away
+holds up nobody but its readers.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from pathlib import Path
@@ -18,11 +18,12 @@ from dopq.container_handler.archive_kinds import ENDINGS
 from dopq.container_handler.outputs import discard
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError
-from dopq.job import Ended, Job, JobId, StateName, UserName
+from dopq.job import Building, Ended, Held, Job, JobId, StateName, UserName
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
+from dopq.results import Results
 from dopq.share import require_share
-from dopq.utils.files import fsync_folder, write_atomic
+from dopq.utils.files import fsync_file, fsync_folder, write_atomic
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
 
@@ -37,9 +38,10 @@ _NAME_BYTES = 200
 class Publisher:
     """Writes what changed to the share, in the order in which it changed."""
 
-    def __init__(self, platform: DataPlatform, outbox: Outbox, paths: Paths) -> None:
+    def __init__(self, platform: DataPlatform, outbox: Outbox, results: Results, paths: Paths) -> None:
         self._platform = platform
         self._outbox = outbox
+        self._results = results
         self._paths = paths
         self._doorbell = threading.Condition()
         self._pending: dict[JobId, Job] = {job.id: job for job in platform.unpublished()}
@@ -107,7 +109,11 @@ class Publisher:
 
     def _write(self, job: Job) -> None:
         folder = self._outbox.folder(job)
+        if not isinstance(job.state, Building | Held):
+            self._results.bring_build_log(job)
         if isinstance(job.state, Ended):
+            if job.state.lease:
+                self._results.bring_for_good(job)
             write_atomic(folder / REPORT, report(job))
             self._give_back(job, job.state)
         write_atomic(folder / STATUS_TEXT, status_text(job))
@@ -177,8 +183,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file, whole and on disk before it has its name: its source goes next."""
     partial = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
+    fsync_file(partial)
     partial.replace(target)
     fsync_folder(target.parent)
 

@@ -2,7 +2,8 @@
 
 Every step looks before it acts, so that the same walk begins a job, adopts one that a former life of the node left
 running, and finishes one that ended meanwhile. What the engine says counts, never memory; an engine that does not
-answer leaves everything open.
+answer leaves everything open. A share that does not answer leaves nothing open: a run ends on our own disk
+(docs/adr/0033).
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
 )
-from dopq.container_handler.outputs import collect
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, EngineRefused, EngineUnavailable
 from dopq.job import (
@@ -39,21 +39,27 @@ from dopq.job import (
     lease_of,
     started_at,
 )
-from dopq.outbox import JOB_LOG, OUTPUT, Outbox
+from dopq.log_mirror import LogMirror
+from dopq.results import Results
 from dopq.sampler import Sampler
+from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
+from dopq.utils.files import append_rest
 from dopq.utils.log import logger
 from dopq.verdict import verdict
 
 log = logger(__name__)
 
 RETRY_S = 1.0
-"""How long to leave an engine or a share alone that did not answer."""
+"""How long to leave an engine or a disk alone that did not answer."""
 
 DEFECT_S = 10.0
 """How long to leave a job alone after an error that nobody foresaw, such as a full disk under the journal."""
 
 WAIT_S = 30.0
+
+ANSWER_S = 10.0
+"""A share that does not answer for so long hangs."""
 
 Result = TypeVar("Result")
 
@@ -76,18 +82,19 @@ class Runner:
     """Everything between a lease and an end."""
 
     def __init__(
-        self, platform: DataPlatform, engine: ContainerEngine, outbox: Outbox, settings: RunnerSettings, clock: Clock
+        self, platform: DataPlatform, engine: ContainerEngine, results: Results, settings: RunnerSettings, clock: Clock
     ) -> None:
         self._platform = platform
         self._engine = engine
-        self._outbox = outbox
+        self._results = results
         self._settings = settings
         self._clock = clock
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._carried: dict[JobId, threading.Thread] = {}
         self._sampler = Sampler(platform, engine, self._name)
-        self.trouble: str | None = None  # why the engine or the share does not serve at present, for `system`
+        self._mirror = LogMirror(results)
+        self.trouble: str | None = None  # why the engine or our own disk does not serve at present, for `system`
 
     @property
     def capacity(self) -> Capacity | None:
@@ -98,6 +105,7 @@ class Runner:
         """Take up every job that a former life left with a lease, and remove containers of jobs that have ended."""
         self._platform.subscribe(self._note)
         self._sampler.start()
+        self._mirror.start()
         for job in self._platform.alive():
             if lease_of(job.state):
                 self.carry(job)
@@ -107,6 +115,7 @@ class Runner:
         """Let go of every job. Containers run on."""
         self._stopping.set()
         self._sampler.stop(RETRY_S)
+        self._mirror.stop(RETRY_S)
 
     def carry(self, job: Job) -> None:
         """Carry a job with a lease to its end, in a thread of its own. Once is enough; twice is fine."""
@@ -170,16 +179,16 @@ class Runner:
     def _create(self, job: Job, state: State) -> None:
         if not isinstance(state, Occupying):
             raise EngineRefused(f"Job {job.id} has no lease any more.")
-        folder = self._settings.paths.jobs / str(job.id)
-        (folder / OUTPUT).mkdir(mode=0o777, parents=True, exist_ok=True)
-        (folder / OUTPUT).chmod(0o777)  # whoever the job's processes run as
+        output = self._results.output_folder(job)
+        output.mkdir(mode=0o777, parents=True, exist_ok=True)
+        output.chmod(0o777)  # whoever the job's processes run as
         self._engine.create(
             container_request(
                 job,
                 state.work,
                 state.lease,
                 node_id=self._settings.node_id,
-                folder=folder,
+                folder=output.parent,
                 data=self._settings.paths.data,
                 settings=self._settings.container,
                 templates=self._settings.templates,
@@ -188,33 +197,23 @@ class Runner:
         )
 
     def _follow_log(self, job: Job, name: ContainerName) -> None:
-        """Append to `job.log` what is not in it yet.
+        """Write to the log on our own disk what is not in it yet. The engine repeats its log from the first byte."""
+        path = self._results.log_file(job)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        append_rest(path, self._log_of(job, name))
 
-        The engine repeats its log from the first byte, the same each time: so the file's size says where to go on, and
-        nothing is lost or doubled however often this is broken off.
-        """
-        path = self._outbox.folder(job) / JOB_LOG
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        with os.fdopen(descriptor, "ab", buffering=0) as file:
-            skip = os.fstat(file.fileno()).st_size
-            for chunk in self._log_of(name):
-                if self._stopping.is_set():  # before the write: by now the next life of the node may write here
-                    raise _NodeStops
-                new = memoryview(chunk)[skip:]
-                skip = max(0, skip - len(chunk))
-                while new:
-                    new = new[file.write(new) :]  # a disk that is nearly full takes a part
-
-    def _log_of(self, name: ContainerName) -> Iterator[bytes]:
+    def _log_of(self, job: Job, name: ContainerName) -> Iterator[bytes]:
         try:
-            yield from self._engine.log(name)
+            for chunk in self._engine.log(name):
+                if self._stopping.is_set():  # before it is written: by now the next life of the node may write there
+                    raise _NodeStops
+                yield chunk
+                self._mirror.grew(job)
         except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
             log.warning("log_refused", container=name, cause=refused.message)
 
     def _finish(self, job: Job, name: ContainerName, seen: Absent | Exited | EngineRefused) -> None:
-        left = self._asking(lambda: self._collect(job))
-        if left:
-            log.warning("outputs_left_behind", job=job.id, files=left[:20], count=len(left))
+        self._bring(job)
         state = self._platform.job(job.id).state
         outcome, reason = verdict(state, seen)
         ran = seen if isinstance(seen, Exited) else None
@@ -229,8 +228,20 @@ class Runner:
         )
         self._quietly(lambda: self._asking(lambda: self._engine.remove(name)))
 
-    def _collect(self, job: Job) -> list[str]:
-        return collect(self._settings.paths.jobs / str(job.id) / OUTPUT, self._outbox.folder(job) / OUTPUT)
+    def _bring(self, job: Job) -> None:
+        """Bring everything into the share, so that users find it there when they are told that the job has ended.
+
+        A share that refuses or hangs keeps no job from ending: what it lacks is brought by the publisher.
+        """
+        attempt = Attempt(lambda: self._results.bring(job), f"bring-{job.id}")
+        while not attempt.is_over(ANSWER_S):
+            if self._stopping.is_set():
+                raise _NodeStops
+            if not Attempt(self._results.check_share, "share-answers").is_over(ANSWER_S):
+                log.warning("results_wait_for_share", job=job.id, cause="the share does not answer")
+                return
+        if attempt.error:
+            log.warning("results_wait_for_share", job=job.id, cause=str(attempt.error))
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 
@@ -249,7 +260,7 @@ class Runner:
     # --- the engine ---------------------------------------------------------------------------------------------------
 
     def _asking(self, question: Callable[[], Result]) -> Result:
-        """Ask the engine, or the share, until it answers. Unknown is not dead: nothing is decided while it is away."""
+        """Ask the engine, or our own disk, until it serves. Unknown is not dead: nothing is decided meanwhile."""
         while True:
             if self._stopping.is_set():
                 raise _NodeStops
@@ -257,7 +268,7 @@ class Runner:
                 answer = question()
             except (EngineUnavailable, OSError) as away:
                 if self.trouble is None:
-                    log.warning("waiting_for_engine_or_share", cause=str(away))
+                    log.warning("waiting_for_engine_or_disk", cause=str(away))
                 self.trouble = str(away)
                 self._stopping.wait(RETRY_S)
             else:

@@ -6,6 +6,8 @@ Pure. To be asked only while nobody changes the queue.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from dopq.job import JobId, UserName
 from dopq.lines import Queue
@@ -23,10 +25,14 @@ class Standing:
         self._queue = queue
         self._positions: dict[JobId, int] = {}
 
+    def first(self, count: int) -> list[JobId]:
+        """The first jobs in line. Takes no longer for a longer queue."""
+        return self._place(islice(self._ordered(), count))
+
     def position(self, job_id: JobId) -> int | None:
         """A waiting job's place in the queue, 1 for the next; those that are set aside come last, the oldest first."""
         if job_id not in self._positions and job_id in self._queue:
-            self._positions = {job: place for place, job in enumerate(self._ordered(), start=1)}
+            self._place(chain(self._ordered(), sorted(self._queue.aside)))
         return self._positions.get(job_id)
 
     def why(self, job_id: JobId) -> Why | None:
@@ -39,10 +45,14 @@ class Standing:
         position, cause = self.position(job_id), self.why(job_id)
         return Place(position, cause.reason) if position and cause else None
 
-    def _ordered(self) -> list[JobId]:
+    def _place(self, jobs: Iterable[JobId]) -> list[JobId]:
+        placed = list(jobs)
+        self._positions = {job: place for place, job in enumerate(placed, start=1)}
+        return placed
+
+    def _ordered(self) -> Iterator[JobId]:
         view = self.decision.view
         held: Counter[UserName] = Counter()
         for it in self.decision.holding:
             held[it.user] += share_of_gpus(it.demand, view.capacity)  # type: ignore[assignment] # parts of GPUs
-        in_line = [job.id for job in in_order(self._queue, view.order, held, view.now_s)]
-        return in_line + sorted(self._queue.aside)
+        return (job.id for job in in_order(self._queue, view.order, held, view.now_s))

@@ -32,7 +32,8 @@ from dopq.handover import (
 from dopq.images import Images
 from dopq.job import Building, Ended, Held, Job, StateName, is_to_be_built
 from dopq.outbox import BUILD_LOG, Outbox, name_from_bundle
-from dopq.provider import ProviderSettings, main
+from dopq.provider import ProviderSettings
+from dopq.provider_process import main
 from dopq.users import Users
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger

@@ -26,6 +26,7 @@ from dopq.errors import DopqError, NotAllowed, NotLoggedIn
 from dopq.images import Images
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, StateName, UserName
 from dopq.outbox import Outbox
+from dopq.results import Results
 from dopq.store import Database, Journal
 from dopq.uploads import Uploads
 from dopq.users import Role, User, Users
@@ -47,6 +48,7 @@ class InMemoryNode:
         self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
         (folder / "outbox").mkdir()
         self.outbox = Outbox(folder / "outbox")
+        self.results = Results(self.outbox, folder / "jobs")
         self.stopped = False
         self.rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400), Limits(bundle_bytes=10 * 2**20))
         self.images = Images(self._database)
@@ -56,7 +58,7 @@ class InMemoryNode:
         self.spool = folder / "spool"
         self.controller = DopqController(
             platform=self.platform,
-            outbox=self.outbox,
+            results=self.results,
             uploads=Uploads(folder / "uploads", self.spool, 10 * 2**20),
             system=self._system,
             nodes=dict,

@@ -9,6 +9,7 @@ from dopq.config import NodeSettings, Paths, QueueSettings
 from dopq.data_platform import DataPlatform
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
 from dopq.outbox import Outbox, name_from_bundle
+from dopq.results import Results
 from dopq.store import Database, Journal
 from dopq.users import Role, User, Users
 from tests.fakes import FakeClock
@@ -38,6 +39,7 @@ class Home:
         self.clock = clock or FakeClock()
         self.settings = settings or QueueSettings()
         self.outbox = Outbox(self.paths.outbox)
+        self.results = Results(self.outbox, self.paths.jobs)
         self._keys = count()
         self._open()
         self.tokens = {

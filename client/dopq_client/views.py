@@ -117,7 +117,7 @@ def _terms(told: Explanation) -> RenderableType:
     for heading in ("USED GPU-H", "COMMITTED GPU-H", "WEIGHT", "PENALTY"):
         table.add_column(heading, justify="right", no_wrap=True)
     for term in told["terms"]:
-        hours = [term[key] / 3600 for key in ("usage_gpu_seconds", "committed_gpu_seconds", "penalty")]  # type: ignore[literal-required]
+        hours = [term[key] / 3600 for key in ("usage_gpu_seconds", "committed_gpu_seconds", "penalty")]
         table.add_row(
             clean(term["user"]), f"{hours[0]:.1f}", f"{hours[1]:.1f}", f"{term['weight']:g}", f"{hours[2]:.1f}"
         )

@@ -27,6 +27,7 @@ from dopq.container_handler.gate_link import GateLink
 from dopq.container_handler.gate_messages import (
     ANSWER,
     Answer,
+    Confined,
     Defect,
     DiskTrouble,
     Exceeded,
@@ -37,6 +38,7 @@ from dopq.container_handler.gate_messages import (
     Prepare,
     Refused,
     Request,
+    TryOut,
     Whole,
 )
 from dopq.container_handler.gate_tries import GateTries
@@ -54,7 +56,7 @@ _ROOM = "room"
 _TRIES = "gate.json"
 _MOST_ANSWER_BYTES = 2**20
 _LOOK_EVERY_S = 0.1  # how late a cancelled look may be noticed
-_WHOLE_LIMITS = GateLimits(cpu_s=10, wall_s=10.0)
+_SHORT_LIMITS = GateLimits(cpu_s=10, wall_s=10.0)
 
 
 class Gate:
@@ -110,25 +112,28 @@ class Gate:
 
     def is_whole(self, bundle: BinaryIO, bundle_name: str, rules: Rules) -> bool:
         """Whether a file has the end that its kind of archive has; True where that cannot be told."""
-        answer = self._look_at_end(bundle, bundle_name, rules)
+        answer = self._short_look(IsWhole(bundle_name, rules, _SHORT_LIMITS), bundle)
         return answer.whole if isinstance(answer, Whole) else True
 
-    def try_out(self, rules: Rules) -> None:
-        """Have an empty file looked at, which shows whether bundles can be looked at on this machine.
+    def try_out(self, rules: Rules) -> Confined:
+        """How far a process can be confined on this machine, by confining one.
 
         Raises:
-            DopqError: they cannot, most likely since the kernel does not let a process give up its rights.
+            DopqError: not far enough, most likely since the kernel does not let it give up its rights: no bundle can be
+                checked.
+            OSError: the process could not be started now.
         """
         with tempfile.TemporaryFile() as nothing:
-            answer = self._look_at_end(nothing, "nothing.zip", rules)
+            answer = self._short_look(TryOut(rules, _SHORT_LIMITS), nothing)
         if answer is None:
             raise OperatorError("The process that checks bundles dies at once.", "What it last said is above.")
-        if not isinstance(answer, Whole):
-            _raise(answer, _WHOLE_LIMITS)
+        if not isinstance(answer, Confined):
+            _raise(answer, _SHORT_LIMITS)
+        return answer
 
-    def _look_at_end(self, file: BinaryIO, name: str, rules: Rules) -> Answer | None:
+    def _short_look(self, request: Request, file: BinaryIO) -> Answer | None:
         with tempfile.TemporaryDirectory() as room:
-            return self._answer(IsWhole(name, rules, _WHOLE_LIMITS), file, Path(room), Event())
+            return self._answer(request, file, Path(room), Event())
 
     def _answer(self, request: Request, bundle: BinaryIO, room: Path, cancelled: Event) -> Answer | None:
         """What the gate says; None when it died or said nothing that makes sense."""

@@ -53,7 +53,11 @@ class GateLink:
             # Nothing of our environment: it may hold credentials. -P: nothing from the folder it is started in.
             environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LC_ALL": "C.UTF-8"}
             command = [sys.executable, "-P", "-m", _MODULE]
-            self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=environment, cwd="/")
+            try:
+                self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=environment, cwd="/")
+            except OSError:
+                ours.close()
+                raise
         self._socket = ours
         return ours
 

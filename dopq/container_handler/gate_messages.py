@@ -54,7 +54,16 @@ class IsWhole:
     kind: Literal["is_whole"] = "is_whole"
 
 
-Request = Prepare | IsWhole
+@dataclass(frozen=True, slots=True)
+class TryOut:
+    """Give up every right as for a bundle, and look at nothing."""
+
+    rules: Rules
+    limits: GateLimits
+    kind: Literal["try_out"] = "try_out"
+
+
+Request = Prepare | IsWhole | TryOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,14 @@ class Whole:
 
     whole: bool
     kind: Literal["whole"] = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """The answer to `TryOut`: every right was given up, that to the network perhaps excepted."""
+
+    has_network: bool
+    kind: Literal["confined"] = "confined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +134,7 @@ class Defect:
     kind: Literal["defect"] = "defect"
 
 
-Answer = Passed | Whole | Refused | Exceeded | Misconfigured | DiskTrouble | Defect
+Answer = Passed | Whole | Confined | Refused | Exceeded | Misconfigured | DiskTrouble | Defect
 
 REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="kind")])

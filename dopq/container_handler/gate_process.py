@@ -24,6 +24,7 @@ from dopq.container_handler.gate_messages import (
     ANSWER,
     REQUEST,
     Answer,
+    Confined,
     Defect,
     DiskTrouble,
     Exceeded,
@@ -33,6 +34,7 @@ from dopq.container_handler.gate_messages import (
     Prepare,
     Refused,
     Request,
+    TryOut,
     Whole,
 )
 from dopq.container_handler.refusal import problems_of
@@ -56,22 +58,34 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C goes to the whole terminal group; the Provider decides
     for encoding in _ENCODINGS:
         codecs.lookup(encoding)
-    with suppress(OSError):  # ENOSPC where user namespaces are limited to none; `confine` tells each caller why not
-        leave_network()
+    has_network = not _left_network()
     with socket.socket(fileno=0) as provider, suppress(ConnectionError):  # a Provider that was killed closes nothing
         while True:
             message, descriptors, _, _ = socket.recv_fds(provider, MOST_REQUEST_BYTES, 4)
             if not message:
                 return
-            _serve(provider, REQUEST.validate_json(message), descriptors)
+            _serve(provider, REQUEST.validate_json(message), descriptors, has_network=has_network)
 
 
-def _serve(provider: socket.socket, request: Request, descriptors: Sequence[int]) -> None:
+def _left_network() -> bool:
+    """Whether it could; without, it takes a bundle that takes over its reader to do harm, so bundles are checked.
+
+    A reason that keeps rights from being given up as well, such as ENOSPC where user namespaces are limited to none, is
+    told to each caller by `confine`.
+    """
+    try:
+        leave_network()
+    except OSError:
+        return False
+    return True
+
+
+def _serve(provider: socket.socket, request: Request, descriptors: Sequence[int], *, has_network: bool) -> None:
     parent = os.getpid()
     child = os.fork()
     if child == 0:
         provider.close()
-        _live(request, descriptors, parent)
+        _live(request, descriptors, parent, has_network=has_network)
     handle = os.pidfd_open(child)
     socket.send_fds(provider, [b"."], [handle])
     for descriptor in (handle, *descriptors):
@@ -81,12 +95,14 @@ def _serve(provider: socket.socket, request: Request, descriptors: Sequence[int]
             pass  # those that have ended since
 
 
-def _live(request: Request, descriptors: Sequence[int], parent: int) -> NoReturn:
+def _live(request: Request, descriptors: Sequence[int], parent: int, *, has_network: bool) -> NoReturn:
     """A child's life; whatever happens, it does not return into the parent's code."""
     bundle, room, answer = descriptors
     try:
         signal.signal(signal.SIGXCPU, _overtime)
-        said = _confined(request, room, parent) or _answer(request, BufferedReader(FileIO(bundle)))
+        said = _confined(request, room, parent) or (
+            Confined(has_network) if isinstance(request, TryOut) else _answer(request, BufferedReader(FileIO(bundle)))
+        )
         with open(answer, "wb") as out:  # noqa: PTH123 - a descriptor is no path
             out.write(ANSWER.dump_json(said))
     finally:
@@ -118,7 +134,7 @@ def _overtime(*_: object) -> NoReturn:
     raise _Overtime
 
 
-def _answer(request: Request, bundle: BufferedReader) -> Answer:
+def _answer(request: Prepare | IsWhole, bundle: BufferedReader) -> Answer:
     try:
         return _looked(request, bundle)
     except (BundleRejected, BadConfig, MemoryError, OSError, _Overtime) as error:
@@ -141,7 +157,7 @@ def _told(error: BundleRejected | BadConfig | MemoryError | OSError | _Overtime)
             return Exceeded("time")
 
 
-def _looked(request: Request, bundle: BufferedReader) -> Answer:
+def _looked(request: Prepare | IsWhole, bundle: BufferedReader) -> Answer:
     match request:
         case IsWhole():
             return Whole(is_whole(bundle, request.bundle_name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".dopq-"
@@ -35,6 +36,31 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o644) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def append_rest(path: Path, chunks: Iterable[bytes]) -> None:
+    """Append to a file what it lacks of a stream that begins anew; on disk when this returns.
+
+    The file has the first bytes of that stream: so its size says where to go on, and nothing is lost or doubled however
+    often this is broken off.
+
+    Raises:
+        OSError: the disk is full or failing; what it took is there.
+    """
+    with path.open("ab", buffering=0) as file:
+        skip = os.fstat(file.fileno()).st_size
+        for chunk in chunks:
+            new = memoryview(chunk)[skip:]
+            skip = max(0, skip - len(chunk))
+            while new:
+                new = new[file.write(new) :]  # a disk that is nearly full takes a part
+        os.fsync(file.fileno())
+
+
+def fsync_file(path: Path) -> None:
+    """Make the content of a file survive a power failure. Raises `OSError` where it cannot be written."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def fsync_folder(folder: Path) -> None:

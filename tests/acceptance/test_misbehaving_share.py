@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dopq.errors import TryAgain
 from dopq_client.client import DopqClient
 from tests.acceptance.conftest import MakeBundle
 from tests.node_process import MakeNode, NodeProcess
@@ -70,22 +71,58 @@ def warnings(client: DopqClient) -> str:
 
 
 def test_an_unmounted_share_is_waited_for(
-    mount: Mount, node: NodeProcess, alice: DopqClient, bundle: MakeBundle
+    mount: Mount, node: NodeProcess, alice: DopqClient, bundle: MakeBundle, busybox_image: str, tmp_path: Path
 ) -> None:
     node.drop("alice", bundle("before.zip", "echo before"))
     node.wait_for("alice", "before.zip", "succeeded")
     mount.unmount()
     wait_until(lambda: "not mounted" in warnings(alice), LONG_S)
-    handed_in = alice.submit(bundle("meanwhile.zip", "echo meanwhile"))
-    wait_until(lambda: alice.job(handed_in["id"])["state"] not in {"building", "queued"}, LONG_S)
-    assert sorted(path.name for path in mount.share.iterdir()) == [], "nothing is written to the bare mount point"
-    mount.bind()
+    handed_in = alice.submit(bundle("meanwhile.zip", "echo meanwhile; echo 7 > /output/seven"))
     [ended] = alice.wait([handed_in["id"]], timeout_s=LONG_S)
     assert ended["state"] == "succeeded"
+    assert b"".join(alice.logs(handed_in["id"])) == b"meanwhile\n"
+    with pytest.raises(TryAgain, match="not mounted"):
+        alice.fetch(handed_in["id"], tmp_path / "fetched")
+    broken = {"Dockerfile": f"FROM {busybox_image}\nRUN echo mistaken && exit 3\n"}
+    wrong = alice.submit(bundle("wrong.zip", "", broken))["id"]
+    assert alice.wait([wrong], timeout_s=LONG_S)[0]["state"] == "build_failed"
+    assert b"mistaken" in b"".join(alice.logs(wrong, build=True))
+    assert sorted(path.name for path in mount.share.iterdir()) == [], "nothing is written to the bare mount point"
+    mount.bind()
     node.wait_for("alice", "meanwhile.zip", "succeeded")
     assert b"".join(alice.logs(handed_in["id"])) == b"meanwhile\n"
+    node.wait_for("alice", "wrong.zip", "build_failed")
+    assert "mistaken" in (node.share / "outbox" / "alice" / f"{wrong}-wrong" / "build.log").read_text()
+    alice.fetch(handed_in["id"], tmp_path / "fetched")
+    assert (tmp_path / "fetched" / "output" / "seven").read_text() == "7\n"
     wait_until(lambda: "not mounted" not in warnings(alice), LONG_S)
     assert node.log.count("share_trouble") == 1
+
+
+@pytest.mark.parametrize("how", ["unmounted", "read-only"])
+def test_a_share_that_goes_while_a_job_runs_keeps_no_place_and_the_node_may_be_killed(
+    mount: Mount, node: NodeProcess, alice: DopqClient, bundle: MakeBundle, how: str
+) -> None:
+    lines = "".join(f"{n}\n" for n in range(20_000)).encode()
+    go_on = "while [ ! -e /output/go ]; do sleep 0.1; done"
+    job = alice.submit(bundle("long.zip", f"seq 0 9999; {go_on}; seq 10000 19999; echo 7 > /output/seven"))["id"]
+    log = node.share / "outbox" / "alice" / f"{job}-long" / "job.log"
+    wait_until(lambda: log.exists() and log.read_bytes().endswith(b"9999\n"), LONG_S)
+    mount.unmount() if how == "unmounted" else mount.read_only()
+    (node.state / "jobs" / str(job) / "output" / "go").touch()
+    [ended] = alice.wait([job], timeout_s=LONG_S)
+    assert ended["state"] == "succeeded"
+    assert b"".join(alice.logs(job)) == lines
+    node.kill()
+    node.start()
+    next_one = alice.submit(bundle("next.zip", "echo next"))["id"]
+    assert alice.wait([next_one], timeout_s=LONG_S)[0]["state"] == "succeeded"
+    mount.bind() if how == "unmounted" else mount.writable()
+    for name in ("long.zip", "next.zip"):
+        node.wait_for("alice", name, "succeeded")
+    assert log.read_bytes() == lines
+    assert (log.parent / "output" / "seven").read_text() == "7\n"
+    wait_until(lambda: list((node.state / "jobs").iterdir()) == [], LONG_S)
 
 
 def test_a_read_only_share_is_waited_for_and_nothing_is_taken_twice(

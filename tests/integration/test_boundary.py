@@ -100,7 +100,7 @@ class Node:
         self.system: dict[str, Any] | Exception = {"node": "node1"}
         self.controller = DopqController(
             platform=self.home.platform,
-            outbox=self.home.outbox,
+            results=self.home.results,
             uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 10 * 2**20),
             system=self._system,
             nodes=dict,
@@ -503,7 +503,7 @@ def test_an_external_nameserver_is_told_both_names(tmp_path: Path) -> None:
     thread.start()
     port = int(nameserver.locationStr.rpartition(":")[2])
     home = Home(tmp_path)
-    controller = DopqController(home.platform, home.outbox, Uploads(tmp_path, tmp_path, 1), dict, dict, list, {})  # type: ignore[arg-type]
+    controller = DopqController(home.platform, home.results, Uploads(tmp_path, tmp_path, 1), dict, dict, list, {})  # type: ignore[arg-type]
     boundary = Boundary(controller, home.users, RemoteSettings(nameserver="external", nameserver_port=port))
     boundary.start()
     with Pyro5.api.locate_ns("127.0.0.1", port) as names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from dopq.container_handler.container import container_name
 from dopq.container_handler.engine import Absent, Alive, ContainerName, ContainerRequest, Created, Exited
 from dopq.errors import EngineRefused, EngineUnavailable, OperatorError
 from dopq.job import Actor, Ended, Job, JobId, Reason, Running, StateName, lease_of
+from dopq.publisher import Publisher
 from dopq.runner import Runner, RunnerSettings
 from tests.fakes import FakeEngine, Program
 from tests.platforms import ANNA, Home, gpu
@@ -80,7 +82,7 @@ class Bench:
         return Runner(
             self.home.platform,
             self.engine,
-            self.home.outbox,
+            self.home.results,
             RunnerSettings(NODE_ID, self.home.paths, container, TemplatesSettings()),
             self.home.clock,
         )
@@ -97,6 +99,7 @@ class Bench:
             return not self.runner._carried
 
         self.runner._stopping.set()
+        self.runner._mirror.stop(5.0)
         wait_until(gone, 5.0)
 
     def close(self) -> None:
@@ -134,6 +137,21 @@ class Bench:
 
     def log(self, job: Job) -> bytes:
         return (self.home.outbox.folder(job) / "job.log").read_bytes()
+
+    def take_share_away(self) -> None:
+        self.home.paths.outbox.rename(self.home.paths.share / "away")
+        self.home.paths.outbox.write_text("a file where the share was mounted")
+
+    def bring_share_back(self) -> None:
+        self.home.paths.outbox.unlink()
+        (self.home.paths.share / "away").rename(self.home.paths.outbox)
+
+    def publish(self) -> None:
+        """A publisher tells everything that is to be told, which it does before it stops."""
+        publisher = Publisher(self.home.platform, self.home.outbox, self.home.results, self.home.paths)
+        publisher.start()
+        publisher.stop(5.0)
+        assert self.home.platform.unpublished() == []
 
     def output(self, job: Job) -> Path:
         return self.home.paths.jobs / str(job.id) / "output"
@@ -202,21 +220,6 @@ def test_an_image_that_is_gone_fails_the_job_with_the_engines_words(bench: Bench
     end = bench.ended(bench.begin())
     assert end.reason.code == "start_failed"
     assert "No such image" in end.reason.sentence
-
-
-def test_the_gpus_are_given_back_only_when_the_container_is_over_and_its_outputs_are_home(bench: Bench) -> None:
-    bench.program(runs_on=True)
-    job = bench.begin()
-    bench.until(job, StateName.RUNNING)
-    bench.home.paths.outbox.rename(bench.home.paths.share / "away")
-    bench.home.paths.outbox.write_text("a file where the share was mounted")
-    bench.engine.release(bench.name(job))
-    wait_until(lambda: bench.runner.trouble, 5.0)
-    assert lease_of(bench.home.platform.job(job.id).state)
-    bench.home.paths.outbox.unlink()
-    (bench.home.paths.share / "away").rename(bench.home.paths.outbox)
-    assert bench.ended(job).outcome is StateName.SUCCEEDED
-    assert bench.runner.trouble is None
 
 
 # --- an engine that is away, or says no ---
@@ -421,6 +424,7 @@ def test_a_process_that_ended_by_itself_before_the_stop_keeps_its_own_result(lis
 
 def test_a_container_that_ran_on_is_adopted_with_its_whole_log_and_its_exit_code(bench: Bench) -> None:
     bench.program(log=b"epoch 1\n", runs_on=True)
+    bench.runner.start()
     job = bench.begin()
     wait_until(lambda: (bench.home.outbox.folder(job) / "job.log").exists() and bench.log(job) == b"epoch 1\n", 5.0)
     for epoch in (2, 3):
@@ -562,6 +566,106 @@ def test_letting_go_leaves_the_container_running(bench: Bench) -> None:
     bench.runner.stop()
     assert isinstance(bench.engine.observe(bench.name(job)), Alive)
     assert isinstance(bench.home.platform.job(job.id).state, Running)
+
+
+# --- a share that is away ---
+
+
+def test_a_share_that_is_away_keeps_no_job_from_ending_and_nothing_of_it_is_lost(listening: Bench) -> None:
+    bench = listening
+    bench.program(log=b"epoch 1\n", runs_on=True)
+    job = bench.begin()
+    bench.until(job, StateName.RUNNING)
+    (bench.output(job) / "metrics.json").write_text("{}")
+    bench.take_share_away()
+    bench.engine.say(bench.name(job), b"epoch 2\n")
+    bench.engine.release(bench.name(job), 3)
+    assert bench.ended(job).outcome is StateName.FAILED
+    assert bench.home.platform.snapshot(frozenset(), 1, None).holding == ()
+    assert bench.engine.observe(bench.name(job)) == Absent()
+    assert bench.home.results.read(bench.home.platform.job(job.id), "job.log", 0, 100) == b"epoch 1\nepoch 2\n"
+    bench.bring_share_back()
+    bench.publish()
+    assert bench.log(job) == b"epoch 1\nepoch 2\n"
+    assert (bench.home.outbox.folder(job) / "output" / "metrics.json").read_text() == "{}"
+    assert list(bench.home.paths.jobs.iterdir()) == []
+
+
+def test_a_job_is_carried_from_its_begin_to_its_end_without_a_share(listening: Bench) -> None:
+    bench = listening
+    bench.take_share_away()
+    bench.program(log=b"epoch 1\n", runs_on=True)
+    job = bench.begin()
+    bench.until(job, StateName.RUNNING)
+    local = bench.home.results.log_file(job)
+    wait_until(lambda: local.exists() and bench.home.results.read(job, "job.log", 0, 100) == b"epoch 1\n", 5.0)
+    bench.home.platform.cancel(job.id, "anna")
+    assert bench.ended(job).outcome is StateName.CANCELLED
+    bench.bring_share_back()
+    bench.publish()
+    assert bench.log(job) == b"epoch 1\n"
+
+
+def test_a_share_that_hangs_keeps_no_job_from_ending(listening: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = listening
+    monkeypatch.setattr(runner_module, "ANSWER_S", 0.05)
+    answers = threading.Event()
+    monkeypatch.setattr(bench.home.outbox, "check_share", answers.wait)
+    bench.program(log=b"epoch 1\n")
+    job = bench.begin()
+    assert bench.ended(job).outcome is StateName.SUCCEEDED
+    answers.set()
+    bench.publish()
+    assert bench.log(job) == b"epoch 1\n"
+
+
+def test_a_share_that_is_slow_is_waited_for(listening: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = listening
+    monkeypatch.setattr(runner_module, "ANSWER_S", 0.05)
+    bring, goes_on, asked = bench.home.results.bring, threading.Event(), threading.Semaphore(0)
+    monkeypatch.setattr(bench.home.results, "bring", lambda job: (goes_on.wait(), bring(job)))
+    monkeypatch.setattr(bench.home.results, "check_share", asked.release)
+    job = bench.begin()
+    for _ in range(3):
+        assert asked.acquire(timeout=5.0)
+    assert lease_of(bench.home.platform.job(job.id).state), "users find everything when they are told of the end"
+    goes_on.set()
+    assert bench.ended(job).outcome is StateName.SUCCEEDED
+
+
+LAST_STEPS = [f"{when} {verb}" for verb in ("wait", "log", "remove") for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("moment", LAST_STEPS)
+def test_killed_at_any_step_while_the_share_is_away_everything_comes_in_the_end(tmp_path: Path, moment: str) -> None:
+    engine = Interrupted(moment)
+    bench = Bench(tmp_path, engine)
+
+    def kill() -> None:
+        bench.runner._stopping.set()
+        raise AWAY
+
+    bench.take_share_away()
+    engine.happens = kill
+    bench.program(log=b"once\n", runs_on=True)
+    job = bench.begin()
+    if moment != "before log":
+        bench.until(job, StateName.RUNNING)
+        (bench.output(job) / "a").write_text("a")
+        engine.release(bench.name(job), 3)
+    wait_until(lambda: bench.runner._stopping.is_set() and not bench.runner._carried, 5.0)
+    bench.restart()
+    bench.runner.start()
+    if isinstance(engine.observe(bench.name(job)), Alive):
+        (bench.output(job) / "a").write_text("a")
+        engine.release(bench.name(job), 3)
+    assert bench.ended(job).exit_code == 3
+    bench.restart()
+    bench.bring_share_back()
+    bench.publish()
+    assert bench.log(job) == b"once\n"
+    assert [path.name for path in (bench.home.outbox.folder(job) / "output").iterdir()] == ["a"]
+    bench.close()
 
 
 # --- sweeping ---

@@ -31,7 +31,7 @@ class Desk:
         self.stopped = threading.Event()
         self.controller = DopqController(
             platform=self.home.platform,
-            outbox=self.home.outbox,
+            results=self.home.results,
             uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 2000),
             system=lambda: {"node": "node1"},
             nodes=dict,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from dopq.config import BuildSettings, EngineSettings, GpuSettings, NodeSettings
 from dopq.doctor import Finding, examine
 from dopq.share import Share
 from dopq.utils.cpu import Disk, Host
+from tests.little_rights import as_ordinary_user, as_root_in_a_plain_container
 
 
 def found(folder: Path, what: str, settings: Settings | None = None) -> Finding:
@@ -64,34 +62,16 @@ def test_gpus_are_counted_by_model(tmp_path: Path) -> None:
     assert found(tmp_path, "gpus", settings).found == "2: simulated."
 
 
-# As an ordinary user of a machine, whoever runs the tests: in a user namespace of its own, in which more of them are
-# allowed or not. The limit is that namespace's alone (namespaces(7), /proc/sys/user).
-AS_ORDINARY_USER = """
-import ctypes, json, os, sys
+GATE = """
+import json
+from dataclasses import asdict
 from pathlib import Path
 from dopq.config import Settings
 from dopq.container_handler.rules import rules_of
 from dopq.doctor import _gate
 
-uid, gid = os.geteuid(), os.getegid()
-if ctypes.CDLL(None, use_errno=True).unshare(0x10000000) != 0:
-    sys.exit(os.strerror(ctypes.get_errno()))
-Path("/proc/self/setgroups").write_text("deny")
-Path("/proc/self/uid_map").write_text(f"1000 {uid} 1")
-Path("/proc/self/gid_map").write_text(f"1000 {gid} 1")
-Path("/proc/sys/user/max_user_namespaces").write_text(sys.argv[1])
-finding = _gate(rules_of(Settings(), Path(), has_gpus=False))
-print(json.dumps([finding.level, finding.found, finding.fix]))
+print(json.dumps(asdict(_gate(rules_of(Settings(), Path(), has_gpus=False)))))
 """
-
-
-def gate_for_an_ordinary_user(*, namespaces: int) -> tuple[str, str, str]:
-    command = [sys.executable, "-c", AS_ORDINARY_USER, str(namespaces)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
-    assert (said.returncode, said.stderr) == (0, "")
-    level, words, fix = json.loads(said.stdout)
-    return level, words, fix
 
 
 def test_the_gate_is_tried_out(tmp_path: Path) -> None:
@@ -100,16 +80,23 @@ def test_the_gate_is_tried_out(tmp_path: Path) -> None:
 
 
 def test_the_gate_needs_no_root_where_there_are_user_namespaces() -> None:
-    level, words, _ = gate_for_an_ordinary_user(namespaces=10)
-    assert (level, "user namespaces" in words) == ("ok", True)
+    finding = as_ordinary_user(GATE, namespaces=10)
+    assert (finding["level"], "user namespaces" in finding["found"]) == ("ok", True)
 
 
 def test_without_root_and_user_namespaces_the_gate_is_an_error_that_says_what_to_do() -> None:
-    level, words, fix = gate_for_an_ordinary_user(namespaces=0)
-    assert level == "error"
-    assert "does not let DoPQ" in words
-    assert "as root" in fix
-    assert "user namespaces" in fix
+    finding = as_ordinary_user(GATE, namespaces=0)
+    assert finding["level"] == "error"
+    assert "does not let DoPQ" in finding["found"]
+    assert "as root" in finding["fix"]
+    assert "user namespaces" in finding["fix"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be root without one capability")
+def test_a_gate_that_keeps_the_network_is_a_warning_that_says_what_to_do() -> None:
+    finding = as_root_in_a_plain_container(GATE)
+    assert (finding["level"], "could not leave the network" in finding["found"]) == ("warning", True)
+    assert "SYS_ADMIN" in finding["fix"]
 
 
 def test_templates_of_ones_own_are_looked_at(tmp_path: Path) -> None:

@@ -7,12 +7,17 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dopq.utils.files import TEMPORARY_PREFIX, fsync_folder, write_atomic
+from dopq.utils.files import TEMPORARY_PREFIX, append_rest, fsync_folder, write_atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -140,3 +145,33 @@ def run_python(script: str, *arguments: Path) -> subprocess.CompletedProcess[byt
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(command, env=environment, check=False, capture_output=True, timeout=30)
+
+
+# --- going on with a stream ---
+
+
+class BrokenOffError(Exception):
+    """What a test throws where a stream ends early."""
+
+
+@given(st.lists(st.binary(max_size=20), max_size=10), st.lists(st.integers(0, 10), max_size=4))
+def test_a_stream_that_begins_anew_is_there_once_however_often_it_was_broken_off(
+    chunks: list[bytes], ends: list[int]
+) -> None:
+    def stream(end: int) -> Iterator[bytes]:
+        yield from chunks[:end]
+        raise BrokenOffError
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        for end in ends:
+            with suppress(BrokenOffError):
+                append_rest(path, stream(end))
+        append_rest(path, chunks)
+        assert path.read_bytes() == b"".join(chunks)
+
+
+def test_a_stream_goes_on_in_the_midst_of_a_chunk(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"epo")
+    append_rest(tmp_path / "log", [b"epoch 1\n", b"epoch 2\n"])
+    assert (tmp_path / "log").read_bytes() == b"epoch 1\nepoch 2\n"

@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 @pytest.fixture
 def publisher(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
     monkeypatch.setattr(publisher_module, "RETRY_S", 0.05)
-    publisher = Publisher(home.platform, home.outbox, home.paths)
+    publisher = Publisher(home.platform, home.outbox, home.results, home.paths)
     publisher.start()
     yield publisher
     publisher.stop(5.0)
@@ -83,7 +83,7 @@ def test_a_job_is_told_of_from_the_moment_it_is_taken_to_its_end(home: Home, pub
 def test_what_a_former_life_did_not_tell_is_told_at_the_start(home: Home) -> None:
     jobs = [home.ended(), home.queued(BERT), refuse(home)]
     home.restart()
-    publisher = Publisher(home.platform, home.outbox, home.paths)
+    publisher = Publisher(home.platform, home.outbox, home.results, home.paths)
     publisher.start()
     wait_until(lambda: all_told(home), 5.0)
     publisher.stop(5.0)
@@ -92,7 +92,7 @@ def test_what_a_former_life_did_not_tell_is_told_at_the_start(home: Home) -> Non
 
 
 def test_stopping_tells_what_is_still_to_be_told(home: Home) -> None:
-    publisher = Publisher(home.platform, home.outbox, home.paths)
+    publisher = Publisher(home.platform, home.outbox, home.results, home.paths)
     publisher.start()
     jobs = [home.queued() for _ in range(20)]
     publisher.stop(5.0)
@@ -107,6 +107,28 @@ def test_the_working_files_of_an_ended_job_go(home: Home, publisher: Publisher) 
     home.platform.finish(job.id, StateName.SUCCEEDED, Reason("succeeded", "Well."), at=home.clock.now())
     wait_until(lambda: not bundle.exists() and not list(home.paths.jobs.iterdir()), 5.0)
     assert list(home.paths.failed.glob("*/*")) == []
+
+
+def test_an_end_is_told_when_everything_of_the_job_is_in_the_share_and_no_sooner(
+    home: Home, publisher: Publisher
+) -> None:
+    job = home.running()
+    folder = home.outbox.folder(job)
+    home.results.output_folder(job).mkdir(parents=True)
+    (home.results.output_folder(job) / "metrics").write_bytes(b"{}")
+    for log in ("build.log", "job.log"):
+        home.results.log_file(job).with_name(log).write_bytes(b"one\n")
+    (folder / "job.log").mkdir()  # what the share refuses
+    home.platform.finish(job.id, StateName.SUCCEEDED, Reason("succeeded", "Well."), at=home.clock.now())
+    wait_until(lambda: publisher.trouble, 5.0)
+    status = told(home, job)
+    assert status is None or status["job"]["state"] != "succeeded"
+    assert not (folder / "report.txt").exists()
+    (folder / "job.log").rmdir()
+    wait_until_told(home, job, StateName.SUCCEEDED)
+    assert (folder / "build.log").read_bytes() == (folder / "job.log").read_bytes() == b"one\n"
+    assert (folder / "output" / "metrics").read_bytes() == b"{}"
+    wait_until(lambda: list(home.paths.jobs.iterdir()) == [], 5.0)
 
 
 # --- giving back ---
@@ -239,7 +261,7 @@ def test_a_share_that_was_away_is_told_everything_in_the_end(home: Home, publish
 
 def test_stopping_does_not_wait_for_a_share_that_is_away_and_the_next_life_tells(home: Home) -> None:
     away = home.paths.outbox.rename(home.paths.outbox.with_name("away"))
-    publisher = Publisher(home.platform, home.outbox, home.paths)
+    publisher = Publisher(home.platform, home.outbox, home.results, home.paths)
     publisher.start()
     job = home.queued()
     wait_until(lambda: publisher.trouble, 5.0)
@@ -248,7 +270,7 @@ def test_stopping_does_not_wait_for_a_share_that_is_away_and_the_next_life_tells
     assert not home.paths.outbox.exists(), "nothing is made below a bare mount point"
     away.rename(home.paths.outbox)
     home.restart()
-    again = Publisher(home.platform, home.outbox, home.paths)
+    again = Publisher(home.platform, home.outbox, home.results, home.paths)
     again.start()
     again.stop(5.0)
     assert told(home, job)

@@ -29,7 +29,7 @@ def engine() -> FakeEngine:
 def runner(tmp_path: Path, engine: FakeEngine) -> Iterator[Runner]:
     node = InMemoryNode(tmp_path)
     settings = RunnerSettings(NODE, Paths(tmp_path, NodeSettings()), ContainerSettings(), TemplatesSettings())
-    runner = Runner(node.platform, engine, node.outbox, settings, node.clock)
+    runner = Runner(node.platform, engine, node.results, settings, node.clock)
     yield runner
     runner.stop()
     node.close()
