@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from dopq import lifecycle, reference
+from dopq import dependencies, lifecycle, reference
 from dopq.config import ContainerSettings, QueueSettings
 from dopq.errors import NotAllowed, NotFound, WrongState
 from dopq.job import (
@@ -136,10 +136,17 @@ class DataPlatform:
             return self._register.add(new, f"job {old.id} is run again", Actor.USER, image_of=old.id)
 
     def enqueue(self, job_id: JobId, spec: JobSpec, image: ImageId, *, has_input: bool) -> Job:
-        """The image stands: the job joins the queue, or stays held, under the name that its spec gives."""
+        """The image stands: the job joins the queue, or stays held, under the name that its spec gives.
+
+        One that is to run after jobs that there are not, or that wait for it, is `invalid`.
+        """
         with self._lock:
             job = self._register.live(job_id)
-            state = lifecycle.built(job, Work(spec, image, self._clock.now(), has_input))
+            after, problems = dependencies.resolve(job, spec.after, lambda text: self._others(job, text), self.job)
+            if problems:
+                reason = Reason("bundle_rejected", "It cannot run after what it names.")
+                return self.reject(job_id, StateName.INVALID, reason, tuple(problems))
+            state = lifecycle.built(job, Work(spec, image, self._clock.now(), has_input, after))
             return self._register.move(replace(job, name=spec.name), state, Actor.PROVIDER, f"image {image} is ready")
 
     def reject(self, job_id: JobId, outcome: Outcome, reason: Reason, problems: tuple[Problem, ...] = ()) -> Job:
@@ -163,6 +170,14 @@ class DataPlatform:
             if not (isinstance(job.state, Held) and job.state.awaits_space):
                 return job
             return self._register.move(job, Building(), Actor.PROVIDER, f"no longer held: {job.state.reason.code}")
+
+    def give_up_in_vain(self) -> None:
+        """Cancel the jobs that wait for the success of one that has not succeeded."""
+        with self._lock:
+            for job_id, reason in list(self._register.in_vain.items()):
+                job = self._register.live(job_id)
+                state = lifecycle.cancelled(job, reason, self._clock.now())
+                self._register.move(job, state, Actor.SCHEDULER, reason.sentence)
 
     # --- commands: running --------------------------------------------------------------------------------------------
 
@@ -344,7 +359,7 @@ class DataPlatform:
             terms = self._ranking.terms(self._register.leased(), self._clock.now())
         return {
             "job": described,
-            "waits_for": [int(other) for other in cause.waits_for] if cause else [],
+            "waits_for": [int(other) for other in (cause.waits_for if cause else ()) or self._waits_for(job)],
             "behind": int(cause.behind) if cause and cause.behind is not None else None,
             "until": time_to_wire(datetime.fromtimestamp(cause.at_s, UTC)) if cause and cause.at_s else None,
             "policy": self._settings.policy,
@@ -475,6 +490,22 @@ class DataPlatform:
         self._register.assert_consistent()
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _others(self, job: Job, text: str) -> Job:
+        """Another job of a job's user, by number or name. Raises `NotFound`."""
+        match reference.parse(text):
+            case reference.Number(number) if self.job(number).user == job.user:
+                return self.job(number)
+            case reference.Name(name):
+                named = [it for it in self._journal.named(name, job.user) if it.user == job.user and it.id != job.id]
+                return reference.of_that_name(name, named, job.user)
+            case _:
+                raise NotFound(f"{text} is no job of {job.user}.")
+
+    def _waits_for(self, job: Job) -> list[JobId]:
+        """The jobs that a queued job is to run after, as far as they have not ended."""
+        after = job.state.work.after if isinstance(job.state, Queued) else ()
+        return [it.job for it in after if not isinstance(self.job(it.job).state, Ended)]
 
     def _weights(self) -> dict[UserName, float]:
         return {user.name: user.weight for user in self._users.all()}

@@ -83,7 +83,7 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.HELD, _S.INVALID): frozenset({Actor.PROVIDER}),
     (_S.HELD, _S.BUILD_FAILED): frozenset({Actor.PROVIDER}),
     (_S.HELD, _S.CANCELLED): frozenset({Actor.USER}),
-    (_S.QUEUED, _S.CANCELLED): frozenset({Actor.USER}),
+    (_S.QUEUED, _S.CANCELLED): frozenset({Actor.USER, Actor.SCHEDULER}),
     (_S.QUEUED, _S.HELD): frozenset({Actor.USER}),
     (_S.QUEUED, _S.STARTING): frozenset({Actor.SCHEDULER}),
     (_S.STARTING, _S.RUNNING): frozenset({Actor.RUNNER}),
@@ -139,6 +139,22 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """A job that is to end first: its number or name as it was written; `however` it ends, else with success only."""
+
+    job: str
+    however: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """An `After` whose job has been found."""
+
+    job: JobId
+    however: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """What was asked for, checked; never edited by the system.
 
@@ -155,6 +171,7 @@ class JobSpec:
         working_dir: replaces the image's WORKDIR when given.
         stop_signal: replaces the image's STOPSIGNAL when given.
         priority: among the same user's own jobs only; higher goes first.
+        after: jobs of the same user that have to end before this one starts.
         template: the Dockerfile template that its image is made from; None for a bundle with its own Dockerfile.
         build: False for a bundle that holds a ready-made image; None where the bundle's files tell.
         python: version of Python that the python template is to use; None leaves the node's own.
@@ -172,6 +189,7 @@ class JobSpec:
     working_dir: str | None = None
     stop_signal: str | None = None
     priority: int = 0
+    after: tuple[After, ...] = ()
     template: str | None = None
     build: bool | None = None
     python: str | None = None
@@ -188,6 +206,7 @@ class Work:
     image: ImageId
     queued_at: datetime
     has_input: bool = False
+    after: tuple[Dependency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def again(job: Job, now: datetime) -> Queued:
         raise WrongState(f"Job {job.id} ended before it had an image.", "Hand its bundle in again.")
     if work.has_input:
         raise WrongState(f"The input of job {job.id} was removed when it ended.", "Hand its bundle in again.")
-    return Queued(replace(work, queued_at=now))
+    return Queued(replace(work, queued_at=now, after=()))
 
 
 def begun(job: Job, gpus: frozenset[GpuId], now: datetime) -> Starting:

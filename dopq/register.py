@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from dopq import lifecycle
+from dopq import dependencies, lifecycle
 from dopq.errors import InvariantBroken, NotFound, WrongState
-from dopq.job import Actor, Ended, GpuId, Job, JobId, State, gpus_held, lease_of
+from dopq.job import Actor, Ended, GpuId, Job, JobId, Reason, State, Work, gpus_held, lease_of, work_of
 from dopq.ledger import Ledger
 from dopq.lines import Queue
 from dopq.queue_view import Defaults, waiting
@@ -32,12 +32,14 @@ class Register:
         lock: hold it to look and then act on what was seen; every method here takes it, too.
         ledger: what everybody used; look at it under the lock.
         queue: the jobs that wait for their turn, in lines; look at it under the lock.
+        in_vain: those of them that can never start, and why; likewise.
     """
 
     def __init__(self, journal: Journal, ledger: Ledger, clock: Clock, defaults: Defaults) -> None:
         self.lock = threading.RLock()
         self.ledger = ledger
         self.queue = Queue(journal.turns())
+        self.in_vain: dict[JobId, Reason] = {}
         self._defaults = defaults
         self._journal = journal
         self._clock = clock
@@ -46,6 +48,7 @@ class Register:
         self._alive: dict[JobId, Job] = {job.id: job for job in journal.alive()}
         # Those of them that hold a lease: few, however long the queue is.
         self._leased: dict[JobId, Job] = {job.id: job for job in self._alive.values() if lease_of(job.state)}
+        self._dependents: dict[JobId, set[JobId]] = {}  # of jobs that have not ended
         for job in self._alive.values():
             self._line_up(job)
         self._seq = journal.last_seq()
@@ -144,14 +147,32 @@ class Register:
         else:
             self._leased.pop(job.id, None)
         self._line_up(job)
+        if isinstance(job.state, Ended):
+            for dependent in self._dependents.pop(job.id, set()) & self._alive.keys():
+                self._line_up(self._alive[dependent])
         self._seq = job.seq
         self._changed.notify_all()
         for listener in self._listeners:
             listener(job)
 
     def _line_up(self, job: Job) -> None:
-        entry = waiting(job, self._defaults)
-        if entry is None:
+        entry, work = waiting(job, self._defaults), work_of(job.state)
+        if entry is None or work is None:
             self.queue.remove(job.id)
-        elif self.queue.get(job.id) != entry:
-            self.queue.add(entry)
+            self.in_vain.pop(job.id, None)
+            return
+        aside = self._aside(job.id, work)
+        if work.after:  # the wait for others is none for a turn
+            entry = replace(entry, queued_at_s=dependencies.since(work.queued_at, work.after, self.job).timestamp())
+        if self.queue.get(job.id) != entry or self.queue.aside.get(job.id) != aside:
+            self.queue.add(entry, aside)
+
+    def _aside(self, job_id: JobId, work: Work) -> Reason | None:
+        """Why a queued job is in no line; the end of whoever it waits for has it looked at again."""
+        for it in work.after:
+            if it.job in self._alive:
+                self._dependents.setdefault(it.job, set()).add(job_id)
+        in_vain = dependencies.in_vain(work.after, self.job)
+        if in_vain:
+            self.in_vain[job_id] = in_vain
+        return in_vain or dependencies.aside(work.after, self.job)

@@ -84,6 +84,7 @@ class Scheduler:
     def _round(self) -> float:
         """One round of the loop; seconds after which the next is due even if nothing happens."""
         self._stop_overdue()
+        self._platform.give_up_in_vain()
         gpus = frozenset(GpuId(gpu.uuid) for gpu in self.survey.gpus)
         for start in self._platform.decide(replace(self._capacity, gpus=gpus)).starts:
             self._begin(start)

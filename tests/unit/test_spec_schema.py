@@ -65,6 +65,8 @@ def test_every_example_fits(file: Path) -> None:
         ('env = { EPOCHS = "1" }', True), ("env = { EPOCHS = 1 }", False), ('env = { DOPQ_JOB = "1" }', False),
         ('env = { LD_PRELOAD = "x" }', False), ('env = ["A=b"]', True), ('env = ["A"]', False),
         ("priority = -100", True), ("priority = 101", False),
+        ("after = 17", True), ('after = "prepare:any"', True), ('after = ["a", 2]', True), ("after = []", False),
+        ("after = -1", False), ('after = "A"', False), ('after = "a:b"', False),
         ('template = "octave"', True), ('template = "julia"', False),
         ('python = "3.12"', True), ("python = 3.12", False), ('python = "2.7"', False), ('python = "3.12-slim"', False),
         ("colour = 1", False),
