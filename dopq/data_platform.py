@@ -209,6 +209,23 @@ class DataPlatform:
             state = lifecycle.asked_to_stop(job, becomes, reason, self._clock.now())
             return self._register.move(job, state, actor, reason.sentence)
 
+    def try_again(self, job_id: JobId, reason: Reason) -> Job | None:
+        """Put a job back into the queue whose attempt ended for `reason`: a fault of ours, with attempts left.
+
+        It gives its GPUs back and is charged nothing for the attempt. None where it has to end instead.
+        """
+        with self._lock:
+            job = self._register.live(job_id)
+            lease, state = lease_of(job.state), lifecycle.tried_again(job, reason, self._clock.now())
+            if lease is None or state is None:
+                return None
+            cause = f"attempt {lease.attempt} failed: {reason.sentence}"
+            return self._register.move(job, state, Actor.RUNNER, cause)
+
+    def next_try(self) -> datetime | None:
+        """When the next of the jobs that wait to be tried again may start."""
+        return self._register.next_rest_end()
+
     def finish(
         self,
         job_id: JobId,
@@ -331,6 +348,7 @@ class DataPlatform:
         `stopped`: the caller's own obstacle, such as an absent engine.
         """
         with self._lock:
+            self._register.end_rests()
             now = self._clock.now()
             occupying = tuple(it for job in self._register.leased() if (it := holding(job, self._defaults)))
             view = View(

@@ -87,9 +87,11 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.QUEUED, _S.HELD): frozenset({Actor.USER}),
     (_S.QUEUED, _S.STARTING): frozenset({Actor.SCHEDULER}),
     (_S.STARTING, _S.RUNNING): frozenset({Actor.RUNNER}),
+    (_S.STARTING, _S.QUEUED): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.LOST): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.STOPPING): frozenset({Actor.USER}),
+    (_S.RUNNING, _S.QUEUED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.LOST): frozenset({Actor.RUNNER}),
@@ -172,6 +174,7 @@ class JobSpec:
         stop_signal: replaces the image's STOPSIGNAL when given.
         priority: among the same user's own jobs only; higher goes first.
         after: jobs of the same user that have to end before this one starts.
+        retries: how often it is tried again after a fault of ours.
         template: the Dockerfile template that its image is made from; None for a bundle with its own Dockerfile.
         build: False for a bundle that holds a ready-made image; None where the bundle's files tell.
         python: version of Python that the python template is to use; None leaves the node's own.
@@ -190,9 +193,19 @@ class JobSpec:
     stop_signal: str | None = None
     priority: int = 0
     after: tuple[After, ...] = ()
+    retries: int = 0
     template: str | None = None
     build: bool | None = None
     python: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A job is tried again: `failed` attempts ended by faults of ours, the last for `reason`."""
+
+    failed: int
+    reason: Reason
+    not_before: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +220,7 @@ class Work:
     queued_at: datetime
     has_input: bool = False
     after: tuple[Dependency, ...] = ()
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +351,11 @@ class Job:
     submitted_at: datetime
     state: State
     seq: int = 0
+
+
+def is_our_fault(reason: Reason) -> bool:
+    """Whether a run ended for something that its user could not help: it is not charged, and may be tried again."""
+    return reason.code in {"container_gone", "start_failed"}
 
 
 def work_of(state: State) -> Work | None:

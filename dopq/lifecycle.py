@@ -24,15 +24,20 @@ from dopq.job import (
     Queued,
     Reason,
     ResourceUse,
+    Retry,
     Running,
     Starting,
     State,
     StateName,
     Stopping,
     Work,
+    is_our_fault,
     lease_of,
     work_of,
 )
+
+FIRST_PAUSE_S = 30
+"""Seconds after which a job is tried again for the first time; each pause is twice the one before."""
 
 
 def check_arrow(job: Job, state: State, actor: Actor) -> None:
@@ -85,14 +90,25 @@ def again(job: Job, now: datetime) -> Queued:
         raise WrongState(f"Job {job.id} ended before it had an image.", "Hand its bundle in again.")
     if work.has_input:
         raise WrongState(f"The input of job {job.id} was removed when it ended.", "Hand its bundle in again.")
-    return Queued(replace(work, queued_at=now, after=()))
+    return Queued(replace(work, queued_at=now, after=(), retry=None))
 
 
 def begun(job: Job, gpus: frozenset[GpuId], now: datetime) -> Starting:
     """It was chosen, and given its GPUs. Raises `WrongState` where it has left the queue since."""
     if not isinstance(job.state, Queued):
         raise WrongState(f"Job {job.id} is {job.state.name}, not queued.")
-    return Starting(job.state.work, Lease(attempt=1, gpus=gpus, since=now))
+    work = job.state.work
+    return Starting(work, Lease(attempt=work.retry.failed + 1 if work.retry else 1, gpus=gpus, since=now))
+
+
+def tried_again(job: Job, reason: Reason, now: datetime) -> Queued | None:
+    """Its attempt ended for `reason`, and it is to be tried again after a while; None where it is not."""
+    match job.state:
+        case Starting(work, lease) | Running(work, lease) if is_our_fault(reason):
+            if lease.attempt <= work.spec.retries:
+                pause_s = FIRST_PAUSE_S * 2 ** (lease.attempt - 1)
+                return Queued(replace(work, retry=Retry(lease.attempt, reason, now + timedelta(seconds=pause_s))))
+    return None
 
 
 def process_runs(job: Job, started_at: datetime) -> Running | Stopping:

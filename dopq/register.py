@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 from dopq import dependencies, lifecycle
 from dopq.errors import InvariantBroken, NotFound, WrongState
-from dopq.job import Actor, Ended, GpuId, Job, JobId, Reason, State, Work, gpus_held, lease_of, work_of
+from dopq.job import Actor, Ended, GpuId, Job, JobId, Reason, Retry, State, Work, gpus_held, lease_of, work_of
 from dopq.ledger import Ledger
 from dopq.lines import Queue
 from dopq.queue_view import Defaults, waiting
@@ -49,6 +50,7 @@ class Register:
         # Those of them that hold a lease: few, however long the queue is.
         self._leased: dict[JobId, Job] = {job.id: job for job in self._alive.values() if lease_of(job.state)}
         self._dependents: dict[JobId, set[JobId]] = {}  # of jobs that have not ended
+        self._resting: dict[JobId, datetime] = {}  # until then a job is not tried again
         for job in self._alive.values():
             self._line_up(job)
         self._seq = journal.last_seq()
@@ -123,6 +125,19 @@ class Register:
         with self.lock:
             return list(self._leased.values())
 
+    def end_rests(self) -> None:
+        """Put those jobs in line whose time to be tried again has come."""
+        with self.lock:
+            now = self._clock.now()
+            for job_id in [job_id for job_id, until in self._resting.items() if until <= now]:
+                del self._resting[job_id]
+                self._line_up(self._alive[job_id])
+
+    def next_rest_end(self) -> datetime | None:
+        """When the next job may be tried again."""
+        with self.lock:
+            return min(self._resting.values(), default=None)
+
     def gpus_held(self) -> frozenset[GpuId]:
         """The GPUs that nobody else may get now."""
         return frozenset().union(*(gpus_held(job.state) for job in self.leased()))
@@ -160,6 +175,7 @@ class Register:
         if entry is None or work is None:
             self.queue.remove(job.id)
             self.in_vain.pop(job.id, None)
+            self._resting.pop(job.id, None)
             return
         aside = self._aside(job.id, work)
         if work.after:  # the wait for others is none for a turn
@@ -175,4 +191,13 @@ class Register:
         in_vain = dependencies.in_vain(work.after, self.job)
         if in_vain:
             self.in_vain[job_id] = in_vain
-        return in_vain or dependencies.aside(work.after, self.job)
+        return in_vain or dependencies.aside(work.after, self.job) or self._rest(job_id, work.retry)
+
+    def _rest(self, job_id: JobId, retry: Retry | None) -> Reason | None:
+        """Why a job is not tried again yet."""
+        if retry is None or retry.not_before <= self._clock.now():
+            return None
+        self._resting[job_id] = retry.not_before
+        again = f"{retry.not_before.astimezone():%H:%M:%S}"
+        sentence = f"Attempt {retry.failed} failed: {retry.reason.sentence} It is tried again at {again}."
+        return Reason("waits_to_retry", sentence)

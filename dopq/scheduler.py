@@ -111,6 +111,8 @@ class Scheduler:
         deadlines = [deadline for _, deadline, _ in self._deadlines()]
         if lock := self._platform.queue_lock():
             deadlines.append(lock.until)
+        if next_try := self._platform.next_try():
+            deadlines.append(next_try)
         return max(0.0, min([(deadline - now).total_seconds() for deadline in deadlines] + [SURVEY_S]))
 
     def _deadlines(self) -> list[tuple[JobId, datetime, int]]:

@@ -82,8 +82,9 @@ class Home:
         priority: int = 0,
         time_limit_s: int | None = None,
         has_input: bool = False,
+        retries: int = 0,
     ) -> Job:
-        spec = JobSpec(name, gpus=gpus, priority=priority, time_limit_s=time_limit_s)
+        spec = JobSpec(name, gpus=gpus, priority=priority, time_limit_s=time_limit_s, retries=retries)
         return self.platform.enqueue(self.building(user).id, spec, image, has_input=has_input)
 
     def starting(self, user: UserName = ANNA, gpus: frozenset[GpuId] = frozenset(), image: ImageId = IMAGE) -> Job:

@@ -25,6 +25,7 @@ from dopq.container_handler.spec_fields import (
     Name,
     Priority,
     PythonVersion,
+    Retries,
     SignalName,
     Size,
     SlotCount,
@@ -40,7 +41,7 @@ JSON_FILE = "container_config.json"
 TOML_FILE = "job.toml"
 SPEC_FILES = (JSON_FILE, TOML_FILE)
 
-_NOT_YET = frozenset({"retries", "network", "ports", "notify"})
+_NOT_YET = frozenset({"network", "ports", "notify"})
 _LONGEST_KEY = 64  # that is shown without quotes, and whole
 
 
@@ -139,6 +140,8 @@ class JobToml(_Table):
     """Order among your own jobs: the higher goes first."""
     after: Afters | None = None
     """Own jobs, by number or name, that have to succeed before this one starts; with :any, just to end."""
+    retries: Retries | None = None
+    """How often it is tried again after a fault of the node; never after one of its own."""
     template: TemplateName | None = None
     """What runs a project without a Dockerfile; by default what its program is written in."""
     python: PythonVersion | None = None
@@ -158,6 +161,7 @@ class JobToml(_Table):
             environment=self.env,
             priority=self.priority,
             after=self.after,
+            retries=self.retries,
             template=self.template,
             python=self.python,
         )

@@ -32,6 +32,8 @@ from dopq.job import (
     Problem,
     Queued,
     Reason,
+    Running,
+    Starting,
     StateName,
     lease_of,
 )
@@ -44,6 +46,7 @@ CPU_JOB_RATE = 0.05
 GPUS = frozenset(gpu(n) for n in range(3))
 ROOM = Capacity(GPUS, places=3)
 MEMORY = Path("/dev/shm")  # on a disk, thousands of commits would wait for it
+GONE = Reason("container_gone", "Its container is gone.")
 WHY = Reason("because", "Because.")
 
 users = st.sampled_from([ANNA, BERT])
@@ -88,9 +91,9 @@ class Life(RuleBasedStateMachine):
         assert again == known
         assert len(self.told) == count, "nothing happened, so nobody is told"
 
-    @rule(job=jobs, gpus=st.integers(0, 4), priority=st.integers(-1, 1))
-    def enqueue(self, job: JobId, gpus: int, priority: int) -> None:
-        spec = JobSpec("train", gpus=gpus, priority=priority)
+    @rule(job=jobs, gpus=st.integers(0, 4), priority=st.integers(-1, 1), retries=st.integers(0, 2))
+    def enqueue(self, job: JobId, gpus: int, priority: int, retries: int = 1) -> None:
+        spec = JobSpec("train", gpus=gpus, priority=priority, retries=retries)
         state = self.home.platform.job(job).state
         becomes = StateName.HELD if isinstance(state, Held) and state.work is None else StateName.QUEUED
         enqueue = partial(self.home.platform.enqueue, job, spec, IMAGE, has_input=False)
@@ -180,6 +183,19 @@ class Life(RuleBasedStateMachine):
             outcome,
             Actor.RUNNER,
         )
+
+    @rule(job=jobs)
+    def try_again(self, job: JobId) -> None:
+        platform, before = self.home.platform, self.home.platform.job(job)
+        lease = lease_of(before.state)
+        if isinstance(before.state, Ended):
+            with pytest.raises(WrongState):
+                platform.try_again(job, GONE)
+        elif isinstance(before.state, Starting | Running) and lease and lease.attempt <= before.state.work.spec.retries:
+            self.take(job, lambda: platform.try_again(job, GONE) or before, StateName.QUEUED, Actor.RUNNER)
+        else:
+            assert platform.try_again(job, GONE) is None
+            assert platform.job(job) == before
 
     @rule(job=jobs, gpus=st.frozensets(st.sampled_from(sorted(GPUS)), min_size=1), data=st.data())
     def go_on(self, job: JobId, gpus: Any, data: st.DataObject) -> None:

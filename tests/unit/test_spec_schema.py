@@ -65,6 +65,7 @@ def test_every_example_fits(file: Path) -> None:
         ('env = { EPOCHS = "1" }', True), ("env = { EPOCHS = 1 }", False), ('env = { DOPQ_JOB = "1" }', False),
         ('env = { LD_PRELOAD = "x" }', False), ('env = ["A=b"]', True), ('env = ["A"]', False),
         ("priority = -100", True), ("priority = 101", False),
+        ("retries = 5", True), ("retries = 6", False), ("retries = -1", False),
         ("after = 17", True), ('after = "prepare:any"', True), ('after = ["a", 2]', True), ("after = []", False),
         ("after = -1", False), ('after = "A"', False), ('after = "a:b"', False),
         ('template = "octave"', True), ('template = "julia"', False),
