@@ -289,6 +289,16 @@ class DopqController:
         return self.platform.get_dopq_status()
 
     @remote(Access.ADMIN)
+    def dopq_system_drain(self, caller: User, drain: bool, reason: Annotated[str, Field(max_length=200)] = "") -> Plain:
+        """Start nothing new until told otherwise, also after a restart; or start jobs again. Running jobs go on."""
+        if drain:
+            self.platform.drain(caller.name, reason or "no reason given")
+        else:
+            self.platform.undrain()
+        log.info("node_drains" if drain else "node_drains_no_more", user=caller.name, reason=reason)
+        return self.platform.get_dopq_status()
+
+    @remote(Access.ADMIN)
     def clear_dopq_history(self, caller: User) -> int:
         """Clear the history; how many jobs it held."""
         cleared = self.platform.clear_dopq_history_list()

@@ -38,7 +38,7 @@ from dopq.job import (
     lease_of,
 )
 from dopq.ledger import Ledger
-from dopq.queue_lock import QueueLock
+from dopq.queue_lock import Drain, QueueLock
 from dopq.queue_model import Decision, Quota, View, decide
 from dopq.queue_view import Defaults, holding
 from dopq.ranking import REMEMBERED, Ranking
@@ -79,9 +79,10 @@ class DataPlatform:
         ended = reversed(journal.ended(REMEMBERED))
         self._ranking = Ranking(ledger, self._weights, settings, self._defaults, ended)
         self._register.subscribe(self._ranking.learn)
-        self._draining = False
         noted = journal.noted("lock")
         self._queue_lock = QueueLock.from_json(noted) if noted else None
+        noted = journal.noted("drain")
+        self._drain = Drain.from_json(noted) if noted else None
 
     # --- being told ---------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class DataPlatform:
         self._register.subscribe(listener)
 
     def watch_queue(self, watcher: Callable[[], None]) -> None:
-        """Call `watcher` when the queue as a whole was locked, unlocked or told to drain; the same rules apply."""
+        """Call `watcher` when the queue as a whole was locked, drained, or neither any more; the same rules apply."""
         with self._lock:
             self._queue_watchers.append(watcher)
 
@@ -311,10 +312,20 @@ class DataPlatform:
             self._tell_watchers()
             return lock
 
-    def drain(self) -> None:
-        """Start nothing more; for good, since the node is about to stop."""
+    def drain(self, owner: str, reason: str) -> Drain:
+        """Start nothing more until `undrain`, also after a restart. Running jobs go on."""
         with self._lock:
-            self._draining = True
+            drain = Drain(owner, reason)
+            self._journal.note("drain", drain.to_json())
+            self._drain = drain
+            self._tell_watchers()
+            return drain
+
+    def undrain(self) -> None:
+        """Start jobs again. Twice is fine."""
+        with self._lock:
+            self._journal.note("drain", None)
+            self._drain = None
             self._tell_watchers()
 
     def update_enqueued_container_list(self, jobs: Iterable[JobId], by: str) -> list[Job]:
@@ -497,7 +508,8 @@ class DataPlatform:
         return {
             "node": self._node,
             "jobs": {str(state): count for state, count in sorted(states.items())},
-            "draining": self._draining,
+            "draining": self._drain is not None,
+            "drain": self._drain.to_wire() if self._drain else None,
             "lock": lock.to_wire() if lock else None,
         }
 
@@ -533,7 +545,5 @@ class DataPlatform:
             watcher()
 
     def _stopped(self) -> Reason | None:
-        if self._draining:
-            return Reason("draining", "The node finishes what runs and then stops; nothing new starts.")
-        lock = self.queue_lock()
-        return lock.obstacle() if lock else None
+        stop = self._drain or self.queue_lock()
+        return stop.obstacle() if stop else None

@@ -262,6 +262,14 @@ class DopqClient:
         """Start jobs again. The queue's status."""
         return cast("Plain", self._link.call("dopq_system_lock", False))
 
+    def drain(self, reason: str = "") -> Plain:
+        """Start nothing new until `undrain`, also after a restart; running jobs go on. The queue's status."""
+        return cast("Plain", self._link.call("dopq_system_drain", True, reason))
+
+    def undrain(self) -> Plain:
+        """Start jobs again. The queue's status."""
+        return cast("Plain", self._link.call("dopq_system_drain", False))
+
     def clear_history(self) -> int:
         """Clear the history; how many jobs it held."""
         return int(self._link.call("clear_dopq_history"))

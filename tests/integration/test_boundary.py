@@ -67,13 +67,14 @@ OF_USERS = {
     "wait_for_change",
     "whoami",
 }
-OF_ADMINS = {"clear_dopq_history", "dopq_system_lock", "shutdown_queue"}
+OF_ADMINS = {"clear_dopq_history", "dopq_system_drain", "dopq_system_lock", "shutdown_queue"}
 
 SHA256 = "0" * 64
 ARGUMENTS: dict[str, tuple[object, ...]] = {
     "begin_upload": ("laptop-0001", 5),
     "cancel_job": ("1",),
     "delete_req_enqueued_containers": (["1"],),
+    "dopq_system_drain": (True,),
     "dopq_system_lock": (True,),
     "get_job": ("1",),
     "get_explanation": ("1",),
@@ -213,6 +214,7 @@ def test_a_user_may_not_what_admins_may(node: Node, method: str) -> None:
     with pytest.raises(NotAllowed):
         node.call(ANNA, method, *ARGUMENTS.get(method, ()))
     assert node.home.platform.queue_lock() is None
+    assert not node.home.platform.get_dopq_status()["draining"]
     assert not node.stopped
 
 
@@ -232,6 +234,8 @@ def test_a_user_may_all_that_users_may(node: Node, method: str) -> None:
 def test_an_admin_may_what_admins_may(node: Node) -> None:
     assert node.call(OLGA, "dopq_system_lock", True, "new disks", 5.0)["lock"]["owner"] == OLGA
     assert node.call(OLGA, "dopq_system_lock", False)["lock"] is None
+    assert node.call(OLGA, "dopq_system_drain", True, "new disks")["drain"] == {"owner": OLGA, "reason": "new disks"}
+    assert not node.call(OLGA, "dopq_system_drain", False)["draining"]
     node.home.ended()
     assert node.call(OLGA, "clear_dopq_history") >= 1
     assert node.call(OLGA, "shutdown_queue")["node"] == "node1"

@@ -414,11 +414,14 @@ def test_a_clock_that_stepped_back_does_not_end_a_job_before_its_beginning(home:
     assert home.platform.describe([ended])[0]["gpu_seconds"] == 0.0
 
 
-def test_a_draining_node_starts_nothing(home: Home) -> None:
-    home.platform.drain()
+def test_a_drained_node_starts_nothing_until_told_otherwise_also_after_a_restart(home: Home) -> None:
+    home.platform.drain("olga", "new disks")
+    home.restart()
     stopped = home.platform.decide(ROOM).view.stopped
-    assert stopped is not None
-    assert stopped.code == "draining"
+    assert stopped == Reason("draining", "olga drains the node, nothing new starts: new disks")
+    home.platform.undrain()
+    home.restart()
+    assert home.platform.decide(ROOM).view.stopped is None
 
 
 # --- finding a job by what people type ---

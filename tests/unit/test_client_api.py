@@ -225,6 +225,8 @@ def test_an_admin_locks_unlocks_clears_and_stops(node: InMemoryNode) -> None:
     admin = DopqClient(node.link(node.tokens["olga"]))
     assert admin.lock("maintenance", 5)["lock"]["reason"] == "maintenance"
     assert admin.unlock()["lock"] is None
+    assert admin.drain("maintenance")["drain"]["reason"] == "maintenance"
+    assert admin.undrain()["drain"] is None
     assert admin.clear_history() == 1
     admin.shutdown_queue()
     assert node.stopped

@@ -367,10 +367,21 @@ def test_who_is_not_logged_in_is_told_how(run: Terminal) -> None:
 # --- admins -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", [["lock"], ["unlock"], ["clear-history"], ["shutdown_queue", "--yes"]])
+@pytest.mark.parametrize(
+    "verb", [["lock"], ["unlock"], ["drain"], ["undrain"], ["clear-history"], ["shutdown_queue", "--yes"]]
+)
 def test_admin_verbs_are_not_for_users(run: Terminal, node: InMemoryNode, verb: list[str]) -> None:
     assert run(*verb).exit_code == 4
     assert not node.stopped
+
+
+def test_an_admin_drains_and_undrains(run: Terminal, node: InMemoryNode) -> None:
+    token = node.tokens["olga"]
+    node.running()
+    told = run("drain", "--reason", "new disks", DOPQ_TOKEN=token).stdout
+    assert told == "Nothing new starts until `dopq-client undrain`; 1 job still to end.\n"
+    assert "new disks" in run("system").stdout
+    assert run("undrain", DOPQ_TOKEN=token).stdout == "Jobs start again. The queue is not locked.\n"
 
 
 def test_an_admin_locks_and_unlocks(run: Terminal, node: InMemoryNode) -> None:
