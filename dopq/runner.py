@@ -30,12 +30,14 @@ from dopq.container_handler.engine import (
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, EngineRefused, EngineUnavailable
 from dopq.job import (
+    GpuId,
     Job,
     JobId,
     Occupying,
     Running,
     State,
     Stopping,
+    gpus_held,
     lease_of,
     started_at,
 )
@@ -45,6 +47,7 @@ from dopq.sampler import Sampler
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
 from dopq.utils.files import append_rest
+from dopq.utils.gpu import GpuProbe
 from dopq.utils.log import logger
 from dopq.verdict import verdict
 
@@ -82,11 +85,18 @@ class Runner:
     """Everything between a lease and an end."""
 
     def __init__(
-        self, platform: DataPlatform, engine: ContainerEngine, results: Results, settings: RunnerSettings, clock: Clock
+        self,
+        platform: DataPlatform,
+        engine: ContainerEngine,
+        results: Results,
+        probe: GpuProbe,
+        settings: RunnerSettings,
+        clock: Clock,
     ) -> None:
         self._platform = platform
         self._engine = engine
         self._results = results
+        self._probe = probe
         self._settings = settings
         self._clock = clock
         self._stopping = threading.Event()
@@ -223,17 +233,24 @@ class Runner:
             log.warning("log_refused", container=name, cause=refused.message)
 
     def _finish(self, job: Job, name: ContainerName, seen: Absent | Exited | EngineRefused) -> None:
-        _, reason = verdict(self._platform.job(job.id).state, seen)
+        lost = self._lost_gpus(job) if isinstance(seen, Exited) and seen.exit_code else frozenset()
+        _, reason = verdict(self._platform.job(job.id).state, seen, lost)
         if self._platform.try_again(job.id, reason):
             self._sampler.take(job.id)
         else:
-            self._end(job, seen)
+            self._end(job, seen, lost)
         self._quietly(lambda: self._asking(lambda: self._engine.remove(name)))
 
-    def _end(self, job: Job, seen: Absent | Exited | EngineRefused) -> None:
+    def _lost_gpus(self, job: Job) -> frozenset[GpuId]:
+        """The GPUs of a job that the machine has no more; none where nobody can say."""
+        held = gpus_held(job.state)
+        survey = self._probe.survey() if held else None
+        return held - {GpuId(gpu.uuid) for gpu in survey.gpus} if survey and not survey.stale else frozenset()
+
+    def _end(self, job: Job, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId]) -> None:
         self._bring(job)
         state = self._platform.job(job.id).state
-        outcome, reason = verdict(state, seen)
+        outcome, reason = verdict(state, seen, lost)
         ran = seen if isinstance(seen, Exited) else None
         self._platform.finish(
             job.id,

@@ -21,6 +21,7 @@ from dopq.errors import EngineRefused, EngineUnavailable, OperatorError
 from dopq.job import Actor, Ended, Job, JobId, Reason, Running, StateName, lease_of
 from dopq.publisher import Publisher
 from dopq.runner import Runner, RunnerSettings
+from dopq.utils.gpu import Gpu, GpuSurvey
 from tests.fakes import FakeEngine, Program
 from tests.platforms import ANNA, Home, gpu
 from tests.waiting import wait_until
@@ -75,6 +76,7 @@ class Bench:
         self.engine = engine or FakeEngine()
         self.home = Home(folder, clock=self.engine.clock)
         self.image = self.engine.add_image("train:1", COMMAND)
+        self.gpus = GpuSurvey(tuple(Gpu(gpu(n), n) for n in range(4)))
         self.runner = self._runner()
 
     def _runner(self) -> Runner:
@@ -83,9 +85,14 @@ class Bench:
             self.home.platform,
             self.engine,
             self.home.results,
+            self,
             RunnerSettings(NODE_ID, self.home.paths, container, TemplatesSettings()),
             self.home.clock,
         )
+
+    def survey(self) -> GpuSurvey:
+        """What the runner sees of the GPUs."""
+        return self.gpus
 
     def restart(self) -> None:
         """kill -9 and a new life: nothing is told to anybody. Only the old threads are gone for sure."""
@@ -333,6 +340,30 @@ def test_a_restart_in_the_second_attempt_doubles_nothing_of_the_log(bench: Bench
     bench.engine.release(second)
     assert bench.ended(job).outcome is StateName.SUCCEEDED
     assert bench.log(job) == b"epoch 1\n--- attempt 2 ---\nepoch 1\nepoch 2\n"
+
+
+@pytest.mark.parametrize(
+    ("seen", "exit_code", "code"),
+    [
+        (GpuSurvey((Gpu(gpu(1), 1),)), 1, "gpu_lost"),
+        (GpuSurvey((Gpu(gpu(1), 1),)), 0, "succeeded"),
+        (GpuSurvey((Gpu(gpu(1), 1),), stale=True), 1, "exit_code"),
+    ],
+)
+def test_a_job_that_fails_with_its_gpu_is_told_from_one_that_fails_by_itself(
+    bench: Bench, seen: GpuSurvey, exit_code: int, code: str
+) -> None:
+    bench.program(exit_code=exit_code)
+    bench.gpus = seen
+    assert bench.ended(bench.begin()).reason.code == code
+
+
+def test_a_job_that_lost_its_gpu_is_tried_again(bench: Bench) -> None:
+    bench.program(exit_code=1)
+    bench.gpus = GpuSurvey()
+    job = bench.home.queued(ANNA, gpus=1, image=bench.image, retries=1)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset({gpu(0)})))
+    bench.until(job, StateName.QUEUED)
 
 
 def test_the_next_attempt_may_begin_while_the_engine_does_not_yet_remove_the_last_one(bench: Bench) -> None:
