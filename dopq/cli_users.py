@@ -37,8 +37,7 @@ def _users(config_file: Path) -> tuple[Any, Any]:
 @in_words
 def user_add(name: str, role: str, weight: float, uid: int | None, config_file: Path, as_json: bool) -> None:
     """Register a user, make their folders in the share, and show their token this once."""
-    from dopq.publisher import make_user_folders
-    from dopq.share import require_share
+    from dopq.share import make_user_folders, require_share
     from dopq.users import Role
     from dopq.utils.clock import SystemClock
 

@@ -372,6 +372,7 @@ class DataPlatform:
                 self._settings.overdue_s,
             )
             decision = decide(self._register.queue, view)
+            self._register.beyond = decision.beyond
             self._standing = Standing(self._register.queue, decision)
             return decision
 

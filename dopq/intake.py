@@ -1,4 +1,4 @@
-"""Watching the inbox: what stands still, and how it is taken without trusting its name or its owner.
+"""What lies in an inbox, and how it is taken without trusting its name or its owner.
 
 A folder is taken as one file of ours: a tar file with everything in it.
 
@@ -22,12 +22,9 @@ from dopq.container_handler.folder import Changed, Tree, Unfit, pack, tree_of
 from dopq.job import UserName
 from dopq.utils.files import fsync_folder
 
-INCOMPLETE_S = 5.0
-"""A zip without its end record is probably still being copied: it has to stand still for so long to be judged."""
-
 _GONE = ".dopq-gone-"  # a folder that was taken, while it is being removed
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_TEMPORARY = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
+_TEMPORARY_ENDINGS = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +73,6 @@ class Drop:
         """The same for the same drop, however often it is met; another for a later file of the same name."""
         what = "\0".join([self.user, self.path.name, *(str(part) for part in _parts(stamp))])
         return "drop-" + hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:40]
-
-
-class Settling:
-    """Tells from look to look which drops stand still. Pure but for what it remembers."""
-
-    def __init__(self, settle_s: float) -> None:
-        self._settle_s = settle_s
-        self._since: dict[Drop, tuple[Stamp, float]] = {}
-
-    def look(self, seen: Mapping[Drop, Stamp], now_s: float) -> dict[Drop, float]:
-        """The drops that have stood still since an earlier look, with the seconds for which they have.
-
-        `now_s` is monotonic. A drop that was not in the last look begins anew.
-        """
-        before, self._since = self._since, {}
-        still: dict[Drop, float] = {}
-        for drop, stamp in seen.items():
-            known, since = before.get(drop, (None, now_s))
-            self._since[drop] = (stamp, since if known == stamp else now_s)
-            if known == stamp and now_s - since >= self._settle_s:
-                still[drop] = now_s - since
-        return still
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +236,4 @@ def _parts(stamp: Stamp) -> tuple[int | str, ...]:
 
 
 def _is_temporary(name: str) -> bool:
-    return name.startswith(".") or name.lower().endswith(_TEMPORARY)
+    return name.startswith(".") or name.lower().endswith(_TEMPORARY_ENDINGS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -119,12 +119,19 @@ class UserLines:
         """The line that a waiting job stands in."""
         return self.by_demand[job.demand][LineKey(job.priority, job.limit_s, job.name)]
 
-    def oldest(self, *, needs_gpu: bool) -> Waiting | None:
-        """The job that waits longest, among those that need a GPU or among those that do not."""
+    def oldest(self, *, needs_gpu: bool, beyond: Collection[Demand] = ()) -> Waiting | None:
+        """The job that waits longest, among those that need a GPU or among those that do not.
+
+        Whoever asks for what is `beyond` the node can wait for ever, and is passed over.
+        """
         if needs_gpu not in self._oldest:
-            firsts = (line.first for line in self if line.first.demand.needs_gpu is needs_gpu)
-            self._oldest[needs_gpu] = min(firsts, key=came, default=None)
-        return self._oldest[needs_gpu]
+            self._oldest[needs_gpu] = self._look_up(needs_gpu, ())
+        known = self._oldest[needs_gpu]
+        return self._look_up(needs_gpu, beyond) if known and known.demand in beyond else known
+
+    def _look_up(self, needs_gpu: bool, beyond: Collection[Demand]) -> Waiting | None:
+        demands = (it for it in self.by_demand if it.needs_gpu is needs_gpu and it not in beyond)
+        return min((line.first for it in demands for line in self.by_demand[it].values()), key=came, default=None)
 
 
 class Turn(NamedTuple):
@@ -142,8 +149,8 @@ class Queue:
         users: the lines of each user who has any.
         demands: how many jobs in line ask for what.
         aside: jobs that may not start whatever is free, and why.
-        turns: when a job of the user last started that was the oldest of theirs in its pool; by user and by whether
-            the pool is that of the GPUs. Seconds since the epoch.
+        turns: when a job of the user last started that was the oldest of theirs in its pool (of those that could ever
+            start); by user and by whether the pool is that of the GPUs. Seconds since the epoch.
     """
 
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
@@ -190,18 +197,21 @@ class Queue:
             del self.demands[job.demand]
         return job
 
-    def turn_of(self, job_id: JobId, now_s: float) -> Turn | None:
-        """The turn that a user gets if this job of theirs starts now; None if an older one still waits."""
+    def turn_of(self, job_id: JobId, now_s: float, beyond: Collection[Demand] = ()) -> Turn | None:
+        """The turn that a user gets if this job of theirs starts now; None if an older one still waits.
+
+        `beyond`: what the node can never meet, see `Decision`.
+        """
         job = self._jobs.get(job_id)
         if job is None or job_id in self.aside:
             return None
         needs_gpu = job.demand.needs_gpu
-        is_oldest = self.users[job.user].oldest(needs_gpu=needs_gpu) is job
+        is_oldest = self.users[job.user].oldest(needs_gpu=needs_gpu, beyond=beyond) is job
         return Turn(job.user, needs_gpu, now_s) if is_oldest else None
 
-    def start(self, job_id: JobId, now_s: float) -> None:
-        """A job leaves the queue because it starts."""
-        turn = self.turn_of(job_id, now_s)
+    def start(self, job_id: JobId, now_s: float, beyond: Collection[Demand] = ()) -> None:
+        """A job leaves the queue because it starts. `beyond` as above."""
+        turn = self.turn_of(job_id, now_s, beyond)
         if turn is not None:
             self.turns[turn.user, turn.needs_gpu] = turn.at_s
         self.remove(job_id)

@@ -15,7 +15,7 @@ import queue
 import secrets
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from dopq.results import Results
 from dopq.room import Capacity
 from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
-from dopq.share import Share
+from dopq.share import Share, make_user_folders
 from dopq.share_sweep import ShareSweep
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
@@ -79,7 +79,8 @@ def serve(settings: Settings, paths: Paths) -> None:
     with ExitStack() as stack:
         paths.make()
         stack.enter_context(_only_one(paths))
-        Share(paths).open()
+        if Share(paths).open():
+            _make_user_folders(paths)
         node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
         stack.callback(node.close)
         stack.callback(node.stop)
@@ -235,7 +236,14 @@ class Node:
             *beat.troubles,
             survey.reason if survey.gpus else None,
         )
-        return [trouble for trouble in troubles if trouble]
+        return list(dict.fromkeys(trouble for trouble in troubles if trouble))
+
+
+def _make_user_folders(paths: Paths) -> None:
+    """The folders of those who were registered before the share was this one."""
+    with closing(Database(paths.journal)) as database:
+        for user in Users(database).all():
+            make_user_folders(paths, user.name, user.uid)
 
 
 def _next_incarnation(journal: Journal) -> int:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from dopq.job import UserName
 from dopq.lines import Queue, UserLines, Waiting, came
+from dopq.room import Demand
 
 Key = tuple[float, ...]
 """The smaller goes first."""
@@ -27,6 +28,11 @@ Expected = Callable[[Waiting], float]
 def by_limit(job: Waiting) -> float:
     """Expect a job to run for as long as it may."""
     return job.limit_s
+
+
+def counts_as(demand: Demand) -> int:
+    """GPUs that a job counts as in the tie between equals; one at least, so that whoever takes none alternates, too."""
+    return max(1, demand.gpus)
 
 
 class Policy(StrEnum):
@@ -41,7 +47,7 @@ class Order(Protocol):
     """One order of users and jobs."""
 
     def of_user(self, user: UserName, held_gpus: float, job: Waiting) -> Key:
-        """Where a user stands who holds so many GPUs and whose next job is `job`."""
+        """Where a user stands who holds so many GPUs (see `counts_as`) and whose next job is `job`."""
         ...
 
     def of_job(self, job: Waiting, now_s: float) -> Key:
@@ -110,7 +116,8 @@ def recency_penalties(finished: Iterable[UserName]) -> dict[UserName, float]:
 def in_order(queue: Queue, order: Order, held: Mapping[UserName, float], now_s: float) -> Iterator[Waiting]:
     """The jobs in line, best first, as far as one asks. Nothing is said of whether they fit.
 
-    A job that is passed counts as a turn of its user: equals alternate.
+    A job that is passed counts as a turn of its user: equals alternate. `held`: what the jobs that occupy the node
+    count as, by user (see `counts_as`).
     """
     passed = Counter(held)
 
@@ -126,7 +133,7 @@ def in_order(queue: Queue, order: Order, held: Mapping[UserName, float], now_s: 
             waiting[user] = _sorted(queue.users[user], order, now_s)
             next(waiting[user])
         yield job
-        passed[user] += max(1, job.demand.gpus)
+        passed[user] += counts_as(job.demand)
         following = next(waiting[user], None)
         if following is None:
             heapq.heappop(heap)

@@ -7,7 +7,6 @@ its successor is told again what is to be done.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from dopq.container_handler.outputs import discard
 from dopq.container_handler.refusal import problems_of
 from dopq.container_handler.rules import Rules
 from dopq.disk import DiskProbe, Floor, shortage
-from dopq.errors import BadConfig, BuildFailed, BundleRejected, DopqError, EngineRefused
+from dopq.errors import BadConfig, BuildFailed, BundleRejected, EngineRefused
 from dopq.handover import (
     Abandon,
     Accepted,
@@ -42,9 +41,13 @@ from dopq.outbox import BUILD_LOG, name_from_bundle
 from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils import log as logs
+from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
 
 log = logs.logger(__name__)
+
+ENGINE_ANSWER_S = 1.0
+"""How long to wait for an engine to say where its disk is; one that hangs must not keep us from beating."""
 
 LATE_WORD_S = 1.0
 """How much later than its files' disappearance the word of a job's cancelling may reach us."""
@@ -90,6 +93,7 @@ class Provider:
         self._site = BuildSite(settings.concurrency, self._make_image, self._no_space, say)
         self._put_back: set[JobId] = set()
         self._engine_root: Path | None = None
+        self._asking: Attempt | None = None  # of the engine, where its root is
 
     def start(self) -> None:
         """Begin to look at the inboxes, and find out whether what is taken from them can be checked."""
@@ -138,14 +142,17 @@ class Provider:
     def _no_space(self) -> Reason | None:
         """Why no image is made for now."""
         settings = self._settings
-        if self._engine_root is None:
-            with contextlib.suppress(DopqError):  # whoever builds waits for it, or tells why not
-                self._engine_root = self._engine.capacity().root
+        if self._engine_root is None and (self._asking is None or self._asking.is_over(0.0)):
+            self._asking = Attempt(self._ask_engine, "engine-root")  # whoever builds waits for it, or tells why not
+            self._asking.is_over(ENGINE_ANSWER_S)
         folders = [settings.jobs, *([self._engine_root] if self._engine_root else [])]
         share = self.watch.disk
         return shortage(folders, settings.floor, self._disk) or (
             shortage([settings.share.root], settings.floor, lambda _: share) if share else None
         )
+
+    def _ask_engine(self) -> None:
+        self._engine_root = self._engine.capacity().root
 
     def _no_room(self, size_bytes: int) -> str | None:
         """Why a file of that size is left in the inbox."""

@@ -9,30 +9,26 @@ holds up nobody but its readers.
 from __future__ import annotations
 
 import json
-import shutil
 import threading
-from pathlib import Path
 
 from dopq.config import Paths
-from dopq.container_handler.archive_kinds import ENDINGS
 from dopq.container_handler.outputs import discard
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError
-from dopq.job import Ended, Job, JobId, StateName, UserName, is_to_be_built
+from dopq.job import Ended, Job, JobId, StateName, is_to_be_built
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
 from dopq.results import Results
-from dopq.share import require_share
-from dopq.utils.files import fsync_file, fsync_folder, write_atomic
+from dopq.returned_bundle import return_bundle
+from dopq.share import ShareAway
+from dopq.utils.files import write_atomic
 from dopq.utils.log import logger
-from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
+from dopq.wire import SCHEMA_VERSION
 
 log = logger(__name__)
 
 RETRY_S = 1.0
 """How long to leave a share alone that did not take a file."""
-
-_NAME_BYTES = 200
 
 
 class Publisher:
@@ -93,7 +89,7 @@ class Publisher:
         except OSError as error:
             if self.trouble is None:
                 log.warning("share_refuses", path=error.filename, cause=error.strerror)
-            self.trouble = f"The share does not take files: {error.strerror} ({error.filename})."
+            self.trouble = _trouble(error)
             return False
         except Exception:
             log.exception("publisher_defect", job=job.id)  # as if told: the others still want to be
@@ -130,83 +126,7 @@ class Publisher:
         discard(self._paths.jobs / str(job.id))
 
 
-def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
-    """Put a bundle on a shelf of the share, beside `<bundle>.reason.txt` and `.json`.
-
-    A bundle of that name which lies there already, from another job, stays: this one gets its job's number in its name.
-    Safe to repeat; `bundle` may be gone when an earlier call came as far as that.
-    """
-    folder = shelf / job.user
-    folder.mkdir(mode=0o755, exist_ok=True)  # not the shelf itself, which is missing where the share is away
-    target = _place(folder, job)
-    reason = {
-        "schema_version": SCHEMA_VERSION,
-        "job": int(job.id),
-        "user": str(job.user),
-        "bundle": job.bundle,
-        "state": str(end.outcome),
-        "exit_code": end.exit_code,
-        "reason": reason_to_wire(end.reason),
-        "problems": [problem_to_wire(problem) for problem in end.problems],
-    }
-    # First of all, since it says whose the name is, to a call that comes after this one was killed.
-    write_atomic(target.with_name(f"{target.name}.reason.json"), json.dumps(reason, indent=2) + "\n")
-    write_atomic(target.with_name(f"{target.name}.reason.txt"), status_text(job))
-    if bundle.exists():
-        _copy(bundle, target)
-
-
-def _place(folder: Path, job: Job) -> Path:
-    plain = folder / _short(job.bundle)
-    owner = _reason_of(plain)
-    if owner == job.id or (owner is None and not plain.exists()):
-        return plain
-    stem, ending = _split(plain.name)
-    return plain.with_name(f"{stem}-{job.id}{ending}")
-
-
-def _short(name: str) -> str:
-    """A file name that leaves room for what we append to it: file systems take 255 bytes."""
-    if len(name.encode()) <= _NAME_BYTES:
-        return name
-    stem, ending = _split(name)
-    return stem.encode()[: _NAME_BYTES - len(ending.encode())].decode(errors="ignore") + ending
-
-
-def _split(name: str) -> tuple[str, str]:
-    """A name and the ending that says what archive it is: all of `.tar.gz`, or it could not be handed in again."""
-    length = next((len(each) for each in ENDINGS if name.lower().endswith(each)), 0)
-    return name[: len(name) - length], name[len(name) - length :]
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file, whole and on disk before it has its name: its source goes next."""
-    partial = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, partial)
-    fsync_file(partial)
-    partial.replace(target)
-    fsync_folder(target.parent)
-
-
-def _reason_of(target: Path) -> int | None:
-    """The job whose reason lies beside a bundle; None where there is none, or none that can be read."""
-    try:
-        number = json.loads(target.with_name(f"{target.name}.reason.json").read_text(encoding="utf-8"))["job"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return number if isinstance(number, int) else None
-
-
-def make_user_folders(paths: Paths, user: UserName, uid: int | None) -> Path:
-    """The user's folders in the share; returns the inbox. With a `uid` the inbox belongs to that user.
-
-    Raises:
-        OperatorError: the share is away; once it is there this makes what is missing.
-    """
-    require_share(paths)
-    inbox = paths.inbox / user
-    for folder in (inbox, paths.outbox / user, paths.invalid / user, paths.failed / user):
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if uid is not None:
-        shutil.chown(inbox, uid)
-    return inbox
+def _trouble(error: OSError) -> str:
+    if isinstance(error, ShareAway):
+        return str(error)  # in the words of whoever else meets it, so that it is told once
+    return f"The share does not take files: {error.strerror} ({error.filename})."

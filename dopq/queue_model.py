@@ -8,14 +8,18 @@ docs/adr/0040-reservations.md.
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dopq.job import GpuId, JobId, Reason, UserName
 from dopq.lines import Line, Queue, UserLines, Waiting, came
-from dopq.order import FairShare, Key, Order
-from dopq.reservation import Holding, Reservation, reserve
-from dopq.room import Capacity, Demand, Room
+from dopq.order import FairShare, Key, Order, counts_as
+from dopq.reservation import Holding, Reservation, place, reserve
+from dopq.room import ROUNDING, Capacity, Demand, Room
+
+POOLS = (True, False)
+"""Jobs that need a GPU, and the rest, which never wait for GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,11 @@ class Quota:
     gpus: float = float("inf")
     jobs: float = float("inf")
 
+    def allows(self, demand: Demand, capacity: Capacity, *, gpus: float, jobs: int) -> bool:
+        """Whether a user who occupies so many GPUs and places may start a job of that demand."""
+        asked = share_of_gpus(demand, capacity)
+        return jobs < self.jobs and (not demand.needs_gpu or gpus + asked <= self.gpus + ROUNDING)
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -33,7 +42,8 @@ class View:
     Attributes:
         holding: the jobs that occupy the node.
         stopped: why nothing starts at present (lock, drain, engine away); None when starting is allowed.
-        overdue_s: a user's oldest job is overdue when for so long neither it nor an older one of theirs has started.
+        overdue_s: a user's oldest job in a pool (of those that could ever start) is overdue when for so long neither it
+            nor an older one of theirs has started.
     """
 
     now_s: float
@@ -60,7 +70,8 @@ class Decision:
     Attributes:
         holding: what occupies the node once all have started.
         room: what is free then; not to be changed.
-        reservations: by whether they are for the pool of the GPUs.
+        reservations: by whether they are for the pool of the GPUs; in the order in which they were made.
+        beyond: what is asked for in the queue, and more than the node has or one user may hold.
     """
 
     view: View
@@ -68,6 +79,7 @@ class Decision:
     holding: tuple[Holding, ...]
     room: Room
     reservations: dict[bool, Reservation]
+    beyond: frozenset[Demand]
 
     def held_by(self, user: UserName) -> tuple[float, int]:
         """GPUs and places that a user occupies once all have started."""
@@ -78,21 +90,36 @@ class Decision:
 def decide(queue: Queue, view: View) -> Decision:
     """Say who starts now. The queue is not changed: whoever starts them takes them out of it.
 
-    First the overdue, then in fair order; the walk goes on past what does not fit, but starts nothing that would delay
-    a reservation. There is one in each pool at most (GPUs; the rest): the overdue job's, else that of the first user in
-    the order who has waiting jobs of which none fits.
+    First the overdue, the longest overdue first; then in fair order. The walk goes on past what does not fit, but
+    starts nothing that would delay a reservation. There is one in each pool at most (GPUs; the rest): the overdue
+    job's, else that of the first user in the order who has waiting jobs of which none fits.
     """
     walk = _Walk(queue, view)
     if view.stopped is None:
-        for needs_gpu in (True, False):
-            walk.start_overdue(needs_gpu=needs_gpu)
+        walk.start_overdue()
         walk.start_in_order()
-    return Decision(view, tuple(walk.starts), tuple(walk.holding), walk.room, walk.reservations)
+    return Decision(view, tuple(walk.starts), tuple(walk.holding), walk.room, walk.reservations, walk.beyond)
 
 
 def share_of_gpus(demand: Demand, capacity: Capacity) -> float:
     """GPUs that a job occupies; slots count in parts."""
     return demand.gpus + demand.slots / capacity.slots_per_gpu
+
+
+def beyond(demands: Iterable[Demand], view: View) -> frozenset[Demand]:
+    """Those of the demands that could not be met if nobody held anything."""
+    empty = Room(view.capacity)
+    return frozenset(
+        it for it in demands if not (empty.fits(it) and view.quota.allows(it, view.capacity, gpus=0.0, jobs=0))
+    )
+
+
+def held_in_ties(holding: Iterable[Holding]) -> Counter[UserName]:
+    """What the jobs that occupy the node count as in the tie between equals, by user."""
+    held: Counter[UserName] = Counter()
+    for it in holding:
+        held[it.user] += counts_as(it.demand)
+    return held
 
 
 class _Walk:
@@ -105,33 +132,36 @@ class _Walk:
         self.starts: list[Start] = []
         self.holding = list(view.holding)
         self.reservations: dict[bool, Reservation] = {}
-        self._empty = Room(view.capacity)
         self.room = Room(view.capacity)
-        self._gpus: Counter[UserName] = Counter()
+        self.beyond = beyond(queue.demands, view)
+        self._held = held_in_ties(view.holding)
+        self._gpus: defaultdict[UserName, float] = defaultdict(float)
         self._jobs: Counter[UserName] = Counter()
         for it in view.holding:
             self.room.take(it.demand, it.gpus)
-            self._count(it.user, it.demand)
+            self._count_in_quota(it.user, it.demand)
         self._taken: Counter[Line] = Counter()  # of each line, how many start now: always the first of it
         self._served: set[UserName] = set()
 
     # --- the overdue --------------------------------------------------------------------------------------------------
 
-    def start_overdue(self, *, needs_gpu: bool) -> None:
-        """Start what is overdue in a pool, the longest overdue first; what does not fit gets the reservation."""
-        due = []
-        for user, lines in self._queue.users.items():
-            job = lines.oldest(needs_gpu=needs_gpu)
-            if job and (due_s := self._due_s(job)) <= self._now_s:
-                due.append((due_s, job.id, user, lines, job))
-        for _, _, user, lines, job in sorted(due, key=lambda it: it[:2]):
-            if not (self._empty.fits(job.demand) and self._within_quota(user, job.demand)):
+    def start_overdue(self) -> None:
+        """Start what is overdue, the longest overdue first; the first of a pool that may not gets the reservation."""
+        due = [
+            (due_s, job.id, lines, job)
+            for lines in self._queue.users.values()
+            for needs_gpu in POOLS
+            if (job := lines.oldest(needs_gpu=needs_gpu, beyond=self.beyond))
+            if (due_s := self._due_s(job)) <= self._now_s
+        ]
+        for _, _, lines, job in sorted(due, key=lambda it: it[:2]):
+            if job.demand.needs_gpu in self.reservations or not self._within_quota(job.user, job.demand):
                 continue
-            if not self.room.fits(job.demand):
+            gpus = self._place(job)
+            if gpus is None:
                 self._reserve(job, overdue=True)
-                return
-            if not self._delays(job):
-                self._start(lines.line_of(job), job)
+            else:
+                self._start(lines.line_of(job), job, gpus)
 
     def _due_s(self, job: Waiting) -> float:
         turn_s = self._queue.turns.get((job.user, job.demand.needs_gpu), job.queued_at_s)
@@ -150,40 +180,40 @@ class _Walk:
             if found is None:
                 self._reserve_for(user)
                 continue
-            line, job = found
+            line, job, gpus = found
             key = self._key(user, job)
             if heap and (key, user) > heap[0]:  # it stood here for an older job of theirs, which may not start
                 heapq.heappush(heap, (key, user))
                 continue
-            self._start(line, job)
+            self._start(line, job, gpus)
             if not self._any_fits():
                 return
-            heapq.heappush(heap, (self._key(user, job), user))
+            heapq.heappush(heap, (self._key(user, _oldest(users[user])), user))
 
     def _key(self, user: UserName, job: Waiting) -> Key:
-        return self._view.order.of_user(user, self._gpus[user], job)
+        return self._view.order.of_user(user, self._held[user], job)
 
-    def _best(self, user: UserName) -> tuple[Line, Waiting] | None:
-        """The first of a user's jobs that may start now."""
-        best: tuple[Key, Line, Waiting] | None = None
+    def _best(self, user: UserName) -> tuple[Line, Waiting, frozenset[GpuId]] | None:
+        """The first of a user's jobs that may start now, and on which GPUs."""
+        best: tuple[Key, Line, Waiting, frozenset[GpuId]] | None = None
         for demand, lines in self._queue.users[user].by_demand.items():
             if not (self.room.fits(demand) and self._within_quota(user, demand)):
                 continue
             for line in lines.values():
-                if (job := self._next_of(line)) and not self._delays(job):
+                if (job := self._next_of(line)) and (gpus := self._place(job)) is not None:
                     key = self._view.order.of_job(job, self._now_s)
                     if best is None or key < best[0]:
-                        best = key, line, job
+                        best = key, line, job, gpus
         return best and best[1:]
 
     def _reserve_for(self, user: UserName) -> None:
         """Give a user the reservation who got nothing in this walk though some of their jobs could ever start."""
-        if user in self._served or len(self.reservations) == len((True, False)):
+        if user in self._served or len(self.reservations) == len(POOLS):
             return
         possible = [
             job
             for demand, lines in self._queue.users[user].by_demand.items()
-            if self._empty.fits(demand) and self._within_quota(user, demand)
+            if demand not in self.beyond and self._within_quota(user, demand)
             for line in lines.values()
             if (job := self._next_of(line))
         ]
@@ -195,24 +225,31 @@ class _Walk:
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
+    def _place(self, job: Waiting) -> frozenset[GpuId] | None:
+        """The GPUs on which a job may start; None if it does not fit or would delay a reservation."""
+        if not self.room.fits(job.demand):
+            return None
+        return place(job, self.room, self.reservations.values(), self._now_s)
+
     def _reserve(self, job: Waiting, *, overdue: bool) -> None:
-        reservation = reserve(job, self.room, self.holding, self._now_s, overdue=overdue)
+        others = tuple(self.reservations.values())
+        reservation = reserve(job, self.room, self.holding, self._now_s, overdue=overdue, others=others)
         if reservation:
             self.reservations[job.demand.needs_gpu] = reservation
 
-    def _start(self, line: Line, job: Waiting) -> None:
-        gpus = self.room.choose(job.demand)
+    def _start(self, line: Line, job: Waiting, gpus: frozenset[GpuId]) -> None:
         self.room.take(job.demand, gpus)
         self.starts.append(Start(job.id, gpus))
         self.holding.append(Holding(job.id, job.user, job.demand, gpus, self._now_s, job.limit_s))
         self._taken[line] += 1
         self._served.add(job.user)
-        self._count(job.user, job.demand)
+        self._held[job.user] += counts_as(job.demand)
+        self._count_in_quota(job.user, job.demand)
         for reservation in self.reservations.values():
             reservation.note_start(job, gpus, self._now_s)
 
-    def _count(self, user: UserName, demand: Demand) -> None:
-        self._gpus[user] += share_of_gpus(demand, self._view.capacity)  # type: ignore[assignment] # parts of GPUs
+    def _count_in_quota(self, user: UserName, demand: Demand) -> None:
+        self._gpus[user] += share_of_gpus(demand, self._view.capacity)
         self._jobs[user] += 1
 
     def _next_of(self, line: Line) -> Waiting | None:
@@ -224,14 +261,9 @@ class _Walk:
         return any(self.room.fits(demand) for demand in self._queue.demands)
 
     def _within_quota(self, user: UserName, demand: Demand) -> bool:
-        quota = self._view.quota
-        gpus = self._gpus[user] + share_of_gpus(demand, self._view.capacity)
-        return self._jobs[user] < quota.jobs and (not demand.needs_gpu or gpus <= quota.gpus)
-
-    def _delays(self, job: Waiting) -> bool:
-        return any(it.is_delayed_by(job, self._now_s, self.room) for it in self.reservations.values())
+        return self._view.quota.allows(demand, self._view.capacity, gpus=self._gpus[user], jobs=self._jobs[user])
 
 
 def _oldest(lines: UserLines) -> Waiting:
-    firsts = (job for needs_gpu in (True, False) if (job := lines.oldest(needs_gpu=needs_gpu)))
+    firsts = (job for needs_gpu in POOLS if (job := lines.oldest(needs_gpu=needs_gpu)))
     return min(firsts, key=came)

@@ -17,6 +17,7 @@ from dopq.job import Actor, Ended, GpuId, Job, JobId, Reason, Retry, State, Work
 from dopq.ledger import Ledger
 from dopq.lines import Queue
 from dopq.queue_view import Defaults, waiting
+from dopq.room import Demand
 from dopq.store import Journal
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
@@ -34,6 +35,7 @@ class Register:
         ledger: what everybody used; look at it under the lock.
         queue: the jobs that wait for their turn, in lines; look at it under the lock.
         in_vain: those of them that can never start, and why; likewise.
+        beyond: what was asked for and can never be met, when that was last looked at.
     """
 
     def __init__(self, journal: Journal, ledger: Ledger, clock: Clock, defaults: Defaults) -> None:
@@ -41,6 +43,7 @@ class Register:
         self.ledger = ledger
         self.queue = Queue(journal.turns())
         self.in_vain: dict[JobId, Reason] = {}
+        self.beyond: frozenset[Demand] = frozenset()
         self._defaults = defaults
         self._journal = journal
         self._clock = clock
@@ -89,7 +92,7 @@ class Register:
             lifecycle.check_arrow(job, state, actor)
             now, old, new = self._clock.now(), self._alive[job.id], replace(job, state=state)
             account = self.ledger.after(old, new, self._leased.values(), now)
-            turn = self.queue.turn_of(job.id, now.timestamp()) if lease_of(state) else None
+            turn = self.queue.turn_of(job.id, now.timestamp(), self.beyond) if lease_of(state) else None
             new = self._journal.change(new, old, actor, cause, now, account, turn)
             if turn is not None:
                 self.queue.turns[turn.user, turn.needs_gpu] = turn.at_s

@@ -6,7 +6,7 @@ by the limits of what runs, it will; others may start now if they end by then, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from dopq.job import GpuId, JobId, UserName
@@ -50,31 +50,55 @@ class Reservation:
         self.at_s = at_s
         self.overdue = overdue
         self._then = then
-        self._delaying: dict[Demand, bool] = {}  # answers so far; good until something takes of `_then`
+        self._delaying: dict[tuple[Demand, frozenset[GpuId]], bool] = {}  # good until something takes of `_then`
 
-    def is_delayed_by(self, job: Waiting, now_s: float, room: Room) -> bool:
-        """Whether the promise breaks if `job` starts now and takes all the time that it may."""
+    def is_delayed_by(self, job: Waiting, gpus: frozenset[GpuId], now_s: float) -> bool:
+        """Whether the promise breaks if `job` starts now on these GPUs and takes all the time that it may."""
         if now_s + job.limit_s <= self.at_s:
             return False
-        if job.demand not in self._delaying:
-            gpus = room.choose(job.demand)
-            self._then.take(job.demand, gpus)
-            self._delaying[job.demand] = not self._then.fits(self.job.demand)
-            self._then.give_back(job.demand, gpus)
-        return self._delaying[job.demand]
+        placed = job.demand, gpus
+        if placed not in self._delaying:
+            self._then.take(*placed)
+            self._delaying[placed] = not self._then.fits(self.job.demand)
+            self._then.give_back(*placed)
+        return self._delaying[placed]
 
     def note_start(self, job: Waiting, gpus: frozenset[GpuId], now_s: float) -> None:
         """A job has started that does not delay it."""
-        self._delaying.clear()
         if now_s + job.limit_s > self.at_s:
+            self._delaying.clear()
             self._then.take(job.demand, gpus)
 
 
-def reserve(job: Waiting, room: Room, holding: Iterable[Holding], now_s: float, *, overdue: bool) -> Reservation | None:
-    """The reservation of a job that does not fit; None where it would not even if all others had left."""
+def place(job: Waiting, room: Room, reservations: Collection[Reservation], now_s: float) -> frozenset[GpuId] | None:
+    """The GPUs on which a job that fits may start now; None where it would delay a reservation on whichever it got."""
+    for gpus in room.choices(job.demand):
+        if not any(it.is_delayed_by(job, gpus, now_s) for it in reservations):
+            return gpus
+    return None
+
+
+def reserve(
+    job: Waiting,
+    room: Room,
+    holding: Iterable[Holding],
+    now_s: float,
+    *,
+    overdue: bool,
+    others: Iterable[Reservation] = (),
+) -> Reservation | None:
+    """The reservation of a job that may not start yet; None where it could not even if everybody else had left.
+
+    `others` are the reservations that stand already, in other pools. What their jobs will take (but for GPUs, which
+    only one pool takes) counts as taken from now until they will have ended, so that both promises can be kept.
+    """
     then = room.copy()
-    for other in sorted(holding, key=lambda it: (it.until_s(now_s), it.id)):
-        then.give_back(other.demand, other.gpus)
+    ends = [(it.until_s(now_s), it.id, it.demand, it.gpus) for it in holding]
+    for it in others:
+        then.take(it.job.demand, ())
+        ends.append((it.at_s + it.job.limit_s, it.job.id, it.job.demand, frozenset()))
+    for at_s, _, demand, gpus in sorted(ends, key=lambda end: end[:2]):
+        then.give_back(demand, gpus)
         if then.fits(job.demand):
-            return Reservation(job, other.until_s(now_s), then, overdue=overdue)
+            return Reservation(job, at_s, then, overdue=overdue)
     return None

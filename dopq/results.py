@@ -156,7 +156,8 @@ class Results:
             self._outbox.check_share()
         except OSError as away:
             raise TryAgain(
-                f"The results of job {job.id} cannot be read now: {away.strerror}", "Ask again later."
+                f"The results of job {job.id} cannot be read now: the share does not answer as it should.",
+                "Ask again later; `dopq-client system` tells what is wrong with the share.",
             ) from away
         still_here = isinstance(job.state, Ended) and self.output_folder(job).is_dir()
         if still_here and not (self._outbox.place(job) / OUTPUT).is_dir():

@@ -6,11 +6,14 @@ Pure. A GPU is handed out whole, or in `slots_per_gpu` equal slots; a job gets w
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from dopq.job import GpuId
+
+ROUNDING = 1e-6
+"""Cores, and parts of GPUs, are sums of fractions that no float holds exactly: three tenths are not three times one."""
 
 
 class Demand(NamedTuple):
@@ -85,17 +88,27 @@ class Room:
         return (
             demand.gpus <= len(self._whole)
             and self.places > 0
-            and demand.cpus <= self.cpus
+            and demand.cpus <= self.cpus + ROUNDING
             and demand.memory_bytes <= self.memory_bytes
             and (not demand.slots or demand.slots <= self.free_slots)
         )
 
     def choose(self, demand: Demand) -> frozenset[GpuId]:
-        """The GPUs that a job which fits would get: the first whole ones, or the fullest one with enough free slots."""
+        """The GPUs that a job which fits would get: the first of `choices`."""
+        return next(self.choices(demand))
+
+    def choices(self, demand: Demand) -> Iterator[frozenset[GpuId]]:
+        """The GPUs that a job which fits might get, best first; those that differ in nothing but their name once.
+
+        Whole GPUs are all alike. Of slots, those of the fullest GPU go first, so that GPUs stay whole.
+        """
         if not demand.slots:
-            return frozenset(self._whole[: demand.gpus])
-        shared = [(free, gpu) for gpu, free in self._in_parts.items() if free >= demand.slots]
-        return frozenset({min(shared)[1] if shared else self._whole[0]})
+            yield frozenset(self._whole[: demand.gpus])
+            return
+        for _, gpu in sorted((free, gpu) for gpu, free in self._in_parts.items() if free >= demand.slots):
+            yield frozenset({gpu})
+        if self._whole:
+            yield frozenset({self._whole[0]})
 
     def take(self, demand: Demand, gpus: Iterable[GpuId]) -> None:
         """A job of that demand occupies these GPUs; those that the node does not have (any more) count for nothing."""

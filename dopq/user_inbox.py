@@ -9,9 +9,7 @@ from pathlib import Path
 
 from dopq.handover import Deferred, Taken
 from dopq.intake import (
-    INCOMPLETE_S,
     Drop,
-    Settling,
     Stamp,
     bundle_name,
     copy_to_spool,
@@ -20,6 +18,7 @@ from dopq.intake import (
     remove_leftovers,
 )
 from dopq.job import UserName
+from dopq.settling import Settling
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock
 
@@ -30,6 +29,9 @@ FILES_A_LOOK = 200
 
 ARRIVING_S = 2.0
 """A file that has been seen for longer without being taken is shown as deferred."""
+
+INCOMPLETE_S = 5.0
+"""An archive without its end is probably still being copied: it has to stand still for so long to be judged."""
 
 ASK_AGAIN_S = 30.0
 """How long to leave a drop alone whose user is not registered; perhaps they are by then."""

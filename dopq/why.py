@@ -1,6 +1,7 @@
 """Why a waiting job does not start: the one true reason, from the decision that left it waiting.
 
-Pure. True means: were the jobs that it names gone, and nobody ahead in the queue, the job would start.
+Pure. True means: were the jobs that it names gone, and nobody ahead in the queue, the job would start; and it would not
+if any one of them had stayed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from dopq.job import JobId, Reason
 from dopq.lines import Waiting
 from dopq.queue_model import Decision, share_of_gpus
-from dopq.reservation import Holding
-from dopq.room import Room
+from dopq.reservation import Holding, place
+from dopq.room import ROUNDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Why:
     """A reason with what it names.
 
     Attributes:
-        waits_for: the jobs that would have to end, the first to end first; the fewest of them that suffice.
+        waits_for: the jobs that would have to end, the first to end first; one could do without none of them.
         behind: the waiting job whose reservation would be delayed.
         at_s: when what it waits for is over at the latest, seconds since the epoch; None where nobody can say.
     """
@@ -30,19 +31,17 @@ class Why:
     at_s: float | None = None
 
 
-def why(job: Waiting, decision: Decision, aside: Reason | None = None) -> Why | None:
-    """Why `job` did not start with `decision`; None for one that came later, and may start with the next.
-
-    `aside`: why it was in no line, if so.
-    """
+def why(job: Waiting, decision: Decision, aside: Reason | None = None) -> Why:
+    """Why `job`, which waited when `decision` was made, did not start. `aside`: why it was in no line, if so."""
     view = decision.view
     obstacle = _never(job, decision) or aside or view.stopped
     if obstacle:
         return Why(obstacle)
-    cause = _quota(job, decision) or _reserved(job, decision)
-    if cause is None and not decision.room.fits(job.demand):
-        return _full(job, decision)
-    return cause
+    ending = _ending(job, decision)
+    if not ending:
+        return _reserved(job, decision)
+    reason = _full(job, decision, ending) if _Supposed(job, decision).within_quota else _quota(job, decision, ending)
+    return Why(reason, tuple(it.id for it in ending), at_s=max(it.until_s(view.now_s) for it in ending))
 
 
 def _never(job: Waiting, decision: Decision) -> Reason | None:
@@ -52,94 +51,109 @@ def _never(job: Waiting, decision: Decision) -> Reason | None:
         for asked, there, fits in (
             (_gpus(demand.gpus), str(len(capacity.gpus)), demand.gpus <= len(capacity.gpus)),
             (
-                f"{demand.slots} slots of a GPU",
+                f"{_slots(demand.slots)} of a GPU",
                 str(capacity.slots_per_gpu if capacity.gpus else 0),
                 demand.slots <= (capacity.slots_per_gpu if capacity.gpus else 0),
             ),
-            (f"{demand.cpus:g} cores", f"{capacity.cpus:g}", demand.cpus <= capacity.cpus),
+            (f"{demand.cpus:g} cores", f"{capacity.cpus:g}", demand.cpus <= capacity.cpus + ROUNDING),
             (_gib(demand.memory_bytes), _gib(capacity.memory_bytes), demand.memory_bytes <= capacity.memory_bytes),
         )
         if not fits
     ]
     if beyond:
         return Reason("never_fits", f"Asks for {' and '.join(beyond)}: it can never run here.")
-    if demand.needs_gpu and share_of_gpus(demand, capacity) > quota.gpus:
-        sentence = f"Asks for {_gpus(demand.gpus)}, one user may hold {quota.gpus:g} at once: it can never run here."
-        return Reason("never_fits", sentence)
+    if capacity.places < 1:
+        return Reason("never_fits", "This node runs no jobs: it can never run here.")
+    if not quota.allows(demand, capacity, gpus=0.0, jobs=0):
+        asked, bound = (_asked(job), _gpus(quota.gpus)) if quota.jobs >= 1 else ("a place", "no jobs")
+        return Reason("never_fits", f"Asks for {asked}, one user may have {bound} at once: it can never run here.")
     return None
 
 
-def _quota(job: Waiting, decision: Decision) -> Why | None:
-    """The user's own jobs are in the way."""
-    view, demand = decision.view, job.demand
-    gpus, jobs = decision.held_by(job.user)
-    asked = share_of_gpus(demand, view.capacity)
-    too_many = jobs >= view.quota.jobs
-    if not too_many and not (demand.needs_gpu and gpus + asked > view.quota.gpus):
-        return None
-    over, ending = (float(jobs + 1) - view.quota.jobs, []) if too_many else (gpus + asked - view.quota.gpus, [])
+class _Supposed:
+    """The node as it would be if some of what occupies it had ended."""
+
+    def __init__(self, job: Waiting, decision: Decision) -> None:
+        self._job = job
+        self._view = decision.view
+        self._room = decision.room.copy()
+        self._gpus, self._jobs = decision.held_by(job.user)
+
+    @property
+    def within_quota(self) -> bool:
+        """Whether the job's user may have it beside their others."""
+        return self._view.quota.allows(self._job.demand, self._view.capacity, gpus=self._gpus, jobs=self._jobs)
+
+    @property
+    def may_start(self) -> bool:
+        """Whether the job could start, if nobody was ahead of it."""
+        return self.within_quota and self._room.fits(self._job.demand)
+
+    def end(self, it: Holding) -> None:
+        """Suppose that a job had ended."""
+        self._room.give_back(it.demand, it.gpus)
+        self._count(it, -1)
+
+    def stay(self, it: Holding) -> None:
+        """Suppose that it had not, after all."""
+        self._room.take(it.demand, it.gpus)
+        self._count(it, 1)
+
+    def _count(self, it: Holding, sign: int) -> None:
+        if it.user == self._job.user:
+            self._gpus += sign * share_of_gpus(it.demand, self._view.capacity)
+            self._jobs += sign
+
+
+def _ending(job: Waiting, decision: Decision) -> list[Holding]:
+    """The jobs that have to end before it may start, the first to end first."""
+    supposed, ending = _Supposed(job, decision), []
     for it in _by_end(decision):
-        if it.user == job.user and over > 0:
-            over -= 1.0 if too_many else share_of_gpus(it.demand, view.capacity)
-            ending.append(it)
-    bound = f"{view.quota.jobs:g} jobs" if too_many else f"{view.quota.gpus:g} GPUs"
-    sentence = f"Waits for your own {_named(ending)}: one user may have {bound} at once."
-    return Why(Reason("quota", sentence), tuple(it.id for it in ending), at_s=ending[-1].until_s(view.now_s))
+        if supposed.may_start:
+            break
+        supposed.end(it)
+        ending.append(it)
+    for it in tuple(ending):  # some end before, yet are not in the way: another GPU's slots, memory where GPUs lack
+        supposed.stay(it)
+        if supposed.may_start:
+            ending.remove(it)
+        else:
+            supposed.end(it)
+    return ending
 
 
-def _reserved(job: Waiting, decision: Decision) -> Why | None:
+def _quota(job: Waiting, decision: Decision, ending: list[Holding]) -> Reason:
+    """The user's own jobs are in the way, and perhaps others besides."""
+    quota = decision.view.quota
+    own = [it for it in ending if it.user == job.user]
+    others = [it for it in ending if it.user != job.user]
+    _, jobs = decision.held_by(job.user)
+    bound = _jobs(quota.jobs) if jobs >= quota.jobs else _gpus(quota.gpus)
+    besides = f" Besides, {_held(others, decision)}." if others else ""
+    return Reason("quota", f"Waits for your own {_named(own)}: one user may have {bound} at once.{besides}")
+
+
+def _reserved(job: Waiting, decision: Decision) -> Why:
     """It would fit, and delay somebody to whom a start was promised."""
-    view = decision.view
-    if not decision.room.fits(job.demand):
-        return None
+    now_s = decision.view.now_s
     for it in decision.reservations.values():
-        if it.is_delayed_by(job, view.now_s, decision.room):
+        if place(job, decision.room, (it,), now_s) is None:
             cause = "is overdue" if it.overdue else "is next"
             sentence = (
                 f"Fits now, but job {it.job.id} of {it.job.user} {cause} and is to start in "
-                f"{duration(it.at_s - view.now_s)} at the latest; a job with a time limit below that may pass it."
+                f"{duration(it.at_s - now_s)} at the latest; a job with a time limit below that may pass it."
             )
             return Why(Reason("reserved", sentence), behind=it.job.id, at_s=it.at_s)
-    return None
+    return Why(Reason("undecided", "Came after the last decision; the next one is being made."))
 
 
-def _full(job: Waiting, decision: Decision) -> Why:
-    """What it needs is held by others."""
-    view, room = decision.view, decision.room.copy()
-    ending = []
-    for it in _by_end(decision):
-        if room.fits(job.demand):
-            break
-        room.give_back(it.demand, it.gpus)
-        ending.append(it)
-    needless = [it for it in ending if _fits_without(job, it, room)]
-    for it in needless:  # ended before, and yet not what was lacking: another GPU's slots, or memory where places lack
-        if _fits_without(job, it, room):
-            room.take(it.demand, it.gpus)
-            ending.remove(it)
-    now_s = view.now_s
-    by = "; ".join(
-        f"job {it.id} of {it.user} has {_what(it)} for {duration(it.until_s(now_s) - now_s)} at most" for it in ending
-    )
-    at_s = max((it.until_s(now_s) for it in ending), default=None)
-    return Why(_lacking(job, by, decision), tuple(it.id for it in ending), at_s=at_s)
-
-
-def _fits_without(job: Waiting, it: Holding, room: Room) -> bool:
-    """Whether it still fits if `it` stays."""
-    room.take(it.demand, it.gpus)
-    fits = room.fits(job.demand)
-    room.give_back(it.demand, it.gpus)
-    return fits
-
-
-def _lacking(job: Waiting, by: str, decision: Decision) -> Reason:
-    """What it lacks first; `by` names who has it."""
-    demand, room = job.demand, decision.room
+def _full(job: Waiting, decision: Decision, ending: list[Holding]) -> Reason:
+    """What it needs is held: the first that it lacks, and who has it."""
+    demand, room, by = job.demand, decision.room, _held(ending, decision)
     if demand.gpus > room.free_gpus:
         return Reason("waits_for_gpus", f"Waits for {_gpus(demand.gpus)}, {room.free_gpus} free: {by}.")
     if demand.slots > room.free_slots:
-        return Reason("waits_for_gpus", f"Waits for {demand.slots} slots of one GPU, {room.free_slots} free: {by}.")
+        return Reason("waits_for_gpus", f"Waits for {_slots(demand.slots)} of one GPU, {room.free_slots} free: {by}.")
     if room.places <= 0:
         return Reason("waits_for_place", f"Waits for a place, all {decision.view.capacity.places} are taken: {by}.")
     if demand.cpus > room.cpus:
@@ -152,18 +166,37 @@ def _by_end(decision: Decision) -> list[Holding]:
     return sorted(decision.holding, key=lambda it: (it.until_s(decision.view.now_s), it.id))
 
 
+def _held(jobs: list[Holding], decision: Decision) -> str:
+    now_s = decision.view.now_s
+    return "; ".join(
+        f"job {it.id} of {it.user} has {_what(it)} for {duration(it.until_s(now_s) - now_s)} at most" for it in jobs
+    )
+
+
 def _named(jobs: list[Holding]) -> str:
     return ("job " if len(jobs) == 1 else "jobs ") + ", ".join(str(it.id) for it in jobs)
 
 
 def _what(it: Holding) -> str:
     if it.demand.slots:
-        return f"{it.demand.slots} slots"
+        return _slots(it.demand.slots)
     return _gpus(it.demand.gpus) if it.demand.gpus else "a place"
 
 
-def _gpus(count: int) -> str:
-    return f"{count} GPU" if count == 1 else f"{count} GPUs"
+def _gpus(count: float) -> str:
+    return f"{count:g} GPU" if count == 1 else f"{count:g} GPUs"
+
+
+def _slots(count: int) -> str:
+    return f"{count} slot" if count == 1 else f"{count} slots"
+
+
+def _jobs(count: float) -> str:
+    return f"{count:g} job" if count == 1 else f"{count:g} jobs"
+
+
+def _asked(job: Waiting) -> str:
+    return f"{_slots(job.demand.slots)} of a GPU" if job.demand.slots else _gpus(job.demand.gpus)
 
 
 def _gib(size: float) -> str:

@@ -70,7 +70,7 @@ def _value(key: str, value: object, now: datetime) -> str:
         return NOTHING
     match value:
         case list():
-            return ", ".join(_value(key, one, now) for one in value)
+            return "\n".join(_value(key, one, now) for one in value)
         case int() | float():
             return _number(key, value)
         case _:

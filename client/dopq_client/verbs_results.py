@@ -28,21 +28,22 @@ LONGEST_LINE = 1024 * 1024
 @click.pass_context
 def logs(context: click.Context, job: str, follow: bool, build: bool) -> None:
     """Print a job's log. Piped, its bytes as they are; on a terminal without control characters."""
-    from dopq_client.words import outcome
+    from dopq_client.words import build_advice, outcome
 
     session: Session = context.obj
     client = session.client()
     meant = client.job(job)
+    told = outcome(meant) + ("" if build else build_advice(meant))
     if follow:
-        session.note(outcome(meant))
+        session.note(told)
     pieces = client.logs(meant["id"], build=build, follow=follow)
     try:
         if session.as_json:
             for line in _lines(pieces):
                 session.json_out({"job": meant["id"], "log": "build" if build else "job", "line": line})
                 sys.stdout.flush()
-        else:
-            _print(pieces)
+        elif not _print(pieces) and not follow:
+            session.note(f"There is nothing in this log. {told}")
     except KeyboardInterrupt:
         number = meant["id"]
         session.note(
@@ -84,9 +85,9 @@ def folder_name(job: JobInfo) -> str:
     return f"{job['id']}-{job['name']}" if re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,62}", job["name"]) else str(job["id"])
 
 
-def _print(pieces: Iterable[bytes]) -> None:
-    """Bytes as they are into a pipe or file; on a terminal only what shows itself."""
-    stdout = sys.stdout.buffer
+def _print(pieces: Iterable[bytes]) -> bool:
+    """Bytes as they are into a pipe or file; on a terminal only what shows itself. Whether there were any."""
+    stdout, printed = sys.stdout.buffer, False
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     for piece in pieces:
         if sys.stdout.isatty():
@@ -94,6 +95,8 @@ def _print(pieces: Iterable[bytes]) -> None:
             piece = clean(decode(piece), keep="\t\n\r").encode()  # noqa: PLW2901 - the same piece, made safe
         stdout.write(piece)
         stdout.flush()
+        printed = True
+    return printed
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:

@@ -118,6 +118,12 @@ def next_steps(job: JobInfo) -> str:
     )
 
 
+def build_advice(job: JobInfo) -> str:
+    """Where to look while a job is building, and nothing is in its own log; empty for any other."""
+    number = job["id"]
+    return f" `dopq-client logs -f --build {number}` shows its build." if job["state"] == StateName.BUILDING else ""
+
+
 def advice(job: JobInfo) -> str:
     """What to look at after a job ended badly."""
     match job["state"]:

@@ -171,9 +171,8 @@ class _Reader:
         except UnclearFlags as unclear:
             yield Problem(where(begin), str(unclear), "Write flags as --name=value, without escapes.")
         except UnclearHeredoc as unclear:
-            yield Problem(
-                where(begin), str(unclear), "Write a heredoc as <<EOF between blanks, else use a script file."
-            )
+            instead = "Write a heredoc as <<EOF between blanks; put any other '<<' into quotes or a script file."
+            yield Problem(where(begin), str(unclear), instead)
         yield Instruction(begin, name, flags, arguments, tuple(heredocs))
         for heredoc in heredocs:
             if not self._skip(heredoc):

@@ -2,7 +2,8 @@
 
 Builders find them by splitting the line like a shell (moby/buildkit, frontend/dockerfile/parser/parser.go,
 heredocsFromLine), in ways that changed from version to version. So only what all of them read alike is read here: a
-word of its own, `<<NAME`, in a line whose quotes are closed and which has no fancy expansions.
+word of its own, `<<NAME`, in a line whose quotes are closed and which has no fancy expansions. A word that begins
+otherwise is none, as in `$((1<<3))`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _TOKEN = re.compile(
     rf"""(?<![^ \t])\d*<<(?P<tabs>-?)(?P<quote>['"]?)(?P<name>{_NAME})(?P=quote)(?![^ \t])
+    | (?<![^ \t])[^ \t'"\\<=(]*[=(](?:[^ \t'"\\<]*<<(?![< \t]))+
     | '[^']*' | "(?:\\.|[^"\\])*"
     | (?<!<)<<<(?!<)
     | (?P<unclear> << | ['"\\] )

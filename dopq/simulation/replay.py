@@ -8,8 +8,8 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dopq.job import GpuId, JobId, UserName
@@ -45,6 +45,7 @@ class Setting:
     Attributes:
         half_life_s, overdue_s, cpu_job_rate: as in the settings of a node.
         max_limit_s: no job runs longer; one that would is stopped then.
+        weights: of users; 1 for whom it does not name.
     """
 
     gpus: int
@@ -54,6 +55,7 @@ class Setting:
     max_limit_s: float = math.inf
     overdue_s: float = 14 * DAY_S
     cpu_job_rate: float = 0.05
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class _Replay:
         for held in decision.holding[len(holding) :]:
             waiting = self._queue.get(held.id)
             assert waiting is not None
-            self._queue.start(held.id, now_s)
+            self._queue.start(held.id, now_s, decision.beyond)
             self._occupying[held.id] = held, waiting
             self._charge(held, now_s, 1)
             self._starts[held.id] = now_s
@@ -176,7 +178,7 @@ class _Replay:
         return {
             user: penalty(
                 usage_at(self._accounts.get(user, Account()), now_s, self._setting.half_life_s) + ahead.get(user, 0.0),
-                1.0,
+                self._setting.weights.get(user, 1.0),
             )
             for user in self._queue.users
         }

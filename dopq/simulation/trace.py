@@ -63,18 +63,28 @@ def _csv(lines: Iterable[str]) -> Iterator[TracedJob]:
     ids: set[str] = set()
     for row in reader:
         where = f"line {reader.line_num}"
-        if row["job"] in ids:
-            raise BadTrace(f"The trace names job {row['job']} again in {where}.", "Give each job a number of its own.")
-        ids.add(row["job"])
         limit = row.get("limit_s")
         yield TracedJob(
-            row["job"],
-            row["user"],
+            _new(_name(row, "job", where), ids, where),
+            _name(row, "user", where),
             _number(row, "submit_s", where),
             int(_number(row, "num_gpus", where, whole=True)),
             _number(row, "duration_s", where),
             _number(row, "limit_s", where) if limit else None,
         )
+
+
+def _new(job: str, ids: set[str], where: str) -> str:
+    if job in ids:
+        raise BadTrace(f"The trace names job {job} again in {where}.", "Give each job a number of its own.")
+    ids.add(job)
+    return job
+
+
+def _name(row: Mapping[str, str | None], column: str, where: str) -> str:
+    if not (text := row[column]):
+        raise BadTrace(f"The trace has no {column} in {where}.", f"Write one into the column {column}.")
+    return text
 
 
 def _number(row: Mapping[str, str | None], column: str, where: str, *, whole: bool = False) -> float:
@@ -91,20 +101,29 @@ def _number(row: Mapping[str, str | None], column: str, where: str, *, whole: bo
 
 def _swf(lines: Iterable[str]) -> Iterator[TracedJob]:
     """https://www.cs.huji.ac.il/labs/parallel/workload/swf.html: 18 fields, -1 for unknown; processors are our GPUs."""
+    ids: set[str] = set()
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields or fields[0].startswith(";"):
             continue
         try:
             job, user = fields[0], fields[11]
-            submit_s, run_s, used, asked, limit_s = (float(fields[place]) for place in (1, 3, 4, 7, 8))
+            submit_s, run_s, used, asked, limit_s = (_finite(fields[place]) for place in (1, 3, 4, 7, 8))
         except (IndexError, ValueError):
             raise BadTrace(
                 f"The trace's line {number} is not in the Standard Workload Format.", "It has 18 numbers in each line."
             ) from None
-        if run_s >= 0:  # what was cancelled before it ran has no run time, and is nothing that could be replayed
+        if submit_s >= 0 and run_s >= 0:  # what was cancelled before it ran, or has no time, cannot be replayed
             processors = int(asked if asked > 0 else max(used, 0))
+            job = _new(job, ids, f"line {number}")
             yield TracedJob(job, user, submit_s, processors, run_s, limit_s if limit_s > 0 else None)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _batched(jobs: Iterable[TracedJob]) -> Iterator[TracedJob]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,11 +78,12 @@ def test_an_unmounted_share_is_waited_for(
     node.wait_for("alice", "before.zip", "succeeded")
     mount.unmount()
     wait_until(lambda: "not mounted" in warnings(alice), LONG_S)
+    assert len(alice.system()["warnings"]) == 1
     handed_in = alice.submit(bundle("meanwhile.zip", "echo meanwhile; echo 7 > /output/seven"))
     [ended] = alice.wait([handed_in["id"]], timeout_s=LONG_S)
     assert ended["state"] == "succeeded"
     assert b"".join(alice.logs(handed_in["id"])) == b"meanwhile\n"
-    with pytest.raises(TryAgain, match="not mounted"):
+    with pytest.raises(TryAgain, match="the share does not answer"):
         alice.fetch(handed_in["id"], tmp_path / "fetched")
     broken = {"Dockerfile": f"FROM {busybox_image}\nRUN echo mistaken && exit 3\n"}
     wrong = alice.submit(bundle("wrong.zip", "", broken))["id"]
@@ -97,6 +99,20 @@ def test_an_unmounted_share_is_waited_for(
     assert (tmp_path / "fetched" / "output" / "seven").read_text() == "7\n"
     wait_until(lambda: "not mounted" not in warnings(alice), LONG_S)
     assert node.log.count("share_trouble") == 1
+
+
+def test_a_new_share_gets_everybodys_folders_once_the_admin_says_that_it_is_new(
+    mount: Mount, node: NodeProcess, alice: DopqClient, bundle: MakeBundle
+) -> None:
+    for entry in node.share.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    wait_until(lambda: f"make {node.share / 'outbox'}, remove {node.state / 'share.id'}" in warnings(alice), LONG_S)
+    node.stop()
+    (node.share / "outbox").mkdir()
+    (node.state / "share.id").unlink()
+    node.start()
+    node.drop("alice", bundle("after.zip", "echo after"))
+    node.wait_for("alice", "after.zip", "succeeded")
 
 
 @pytest.mark.parametrize("how", ["unmounted", "read-only"])

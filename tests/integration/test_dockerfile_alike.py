@@ -128,6 +128,7 @@ READABLE = {
     "copy from a stage": "FROM base AS x\nCOPY a /z\nFROM base\nCOPY --from=X /z /y\nCOPY --from=0 /z /w\nENV A=1",
     "quoted flag": "FROM base AS x\nCOPY a /z\nFROM base\nCOPY --fr'om=x' /z /y\nENV A=1",
     "shift left in quotes": "FROM base\nRUN echo '1 <<EOF'\nENV A=1",
+    "shift left in a word": "FROM base\nRUN test $((1<<3)) = 8\nENV A=1",
 }  # fmt: skip
 UNREADABLE = {
     "unknown instruction": "FROM base\nENVY A=1",

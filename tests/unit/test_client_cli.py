@@ -291,6 +291,16 @@ def test_piped_logs_are_the_bytes_of_the_job(run: Terminal, node: InMemoryNode) 
     assert run("logs", "1").stdout_bytes == b"\x1b[31m\xff\r\nend"
 
 
+def test_an_empty_log_says_where_the_job_stands_and_where_to_look(run: Terminal, node: InMemoryNode) -> None:
+    node.building()
+    for words in (["logs", "1"], ["logs", "-f", "1"]):
+        run.link.answers["read_log"] = lambda *_: {"data": b"", "complete": True}
+        result = run(*words)
+        assert result.stdout == ""
+        assert "is building. `dopq-client logs -f --build 1` shows its build." in result.stderr
+    assert run("logs", "--build", "1").stderr == "There is nothing in this log. Job 1 (iris) is building.\n"
+
+
 def test_logs_as_json_are_one_object_a_line(run: Terminal, node: InMemoryNode) -> None:
     job = node.ended()
     node.leaves(job, "build.log", b"Step 1\n\n\xffno line end")

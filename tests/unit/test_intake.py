@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dopq.intake import Drop, Settling, Stamp, copy_to_spool, look_into, remove_drop, users_of
+from dopq.intake import Drop, Stamp, copy_to_spool, look_into, remove_drop, users_of
+from dopq.settling import Settling
 from tests.platforms import ANNA, BERT, open_descriptors
 
 

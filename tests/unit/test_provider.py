@@ -7,14 +7,14 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 
 from dopq.config import NodeSettings, Paths, Settings
 from dopq.container_handler.rules import rules_of
 from dopq.disk import Floor
-from dopq.errors import EngineRefused
+from dopq.errors import EngineRefused, EngineUnavailable
 from dopq.handover import Abandon, Accepted, Alive, Built, FromProvider, GoesOn, Imaged, OnHold, Rejected
 from dopq.image_maker import BuildLimits
 from dopq.inbox_watch import WatchSettings
@@ -250,6 +250,23 @@ def test_the_heartbeat_tells_what_is_wrong(bench: Bench) -> None:
     [beat] = bench.heard(Alive)
     assert "not mounted" in beat.troubles[0]
     assert beat.share_disk is not None
+
+
+def test_an_engine_that_hangs_keeps_the_provider_from_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, gave_up = threading.Event(), threading.Event()
+
+    def hangs() -> NoReturn:
+        answers.wait(LONG_S)
+        gave_up.set()
+        raise EngineUnavailable("It does not answer.")
+
+    monkeypatch.setattr(bench.engine, "capacity", hangs)
+    bench.order(1)
+    bench.provider.beat()
+    assert bench.heard(Alive)
+    assert not gave_up.is_set(), "nobody has waited for it"
+    bench.wait_for(Built, 1)
+    answers.set()
 
 
 def test_builds_end_with_the_provider(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from dopq import publisher as publisher_module
 from dopq.errors import OperatorError
 from dopq.job import Ended, Job, Outcome, Problem, Reason, StateName
-from dopq.publisher import Publisher, make_user_folders, return_bundle
+from dopq.publisher import Publisher
+from dopq.returned_bundle import return_bundle
 from tests.platforms import ANNA, BERT, Home
 from tests.waiting import wait_until
 
@@ -211,7 +213,7 @@ def test_killed_at_any_step_and_repeated_one_bundle_lies_there_once(
 
     with monkeypatch.context() as killing:
         killing.setattr(Path, "replace", dying(Path.replace))
-        killing.setattr(publisher_module.shutil, "copyfile", dying(publisher_module.shutil.copyfile))
+        killing.setattr(shutil, "copyfile", dying(shutil.copyfile))
         with suppress(Killed):
             return_bundle(home.paths.spool / job.key, home.paths.invalid, job, job.state)
     for _ in range(2):
@@ -310,15 +312,3 @@ def test_a_journal_that_cannot_be_marked_now_is_no_reason_to_fall_silent(
         wait_until_told(home, home.queued(), StateName.QUEUED)
     wait_until_told(home, home.queued(), StateName.QUEUED)
     wait_until(lambda: all_told(home), 5.0)
-
-
-# --- folders ---
-
-
-def test_a_user_has_four_folders_and_owns_the_inbox(home: Home) -> None:
-    inbox = make_user_folders(home.paths, BERT, 12345)
-    assert make_user_folders(home.paths, BERT, 12345) == inbox
-    assert inbox == home.paths.inbox / BERT
-    assert inbox.stat().st_uid == 12345
-    for folder in (home.paths.outbox, home.paths.invalid, home.paths.failed):
-        assert (folder / BERT).stat().st_uid == 0

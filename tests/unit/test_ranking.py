@@ -130,11 +130,11 @@ def test_an_explanation_of_a_job_that_does_not_wait_says_where_it_stands(home: H
     assert (told["job"]["state"], told["waits_for"], told["until"]) == ("running", [], None)
 
 
-def test_a_job_that_came_after_the_decision_has_a_place_but_no_reason_yet(home: Home) -> None:
+def test_a_job_that_came_after_the_decision_is_said_to_be_undecided(home: Home) -> None:
     home.platform.decide(TWO_GPUS)
     job = home.queued(ANNA, gpus=1)
     described = home.platform.describe([job])[0]
-    assert described["reason"] is None
+    assert described["reason"]["code"] == "undecided"
 
 
 def test_a_user_at_the_bound_waits_for_their_own_jobs(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ import pytest
 from dopq.config import NodeSettings, Paths
 from dopq.errors import OperatorError
 from dopq.outbox import Outbox
-from dopq.publisher import make_user_folders
-from dopq.share import MARK, Share, ShareAway
-from tests.platforms import ANNA, Home
+from dopq.share import MARK, Share, ShareAway, make_user_folders
+from tests.platforms import ANNA, BERT, Home
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_a_share_that_lost_all_files_but_its_mark_is_a_share(paths: Paths) -> No
 def test_a_later_start_makes_nothing_on_a_bare_mount_point(paths: Paths) -> None:
     unmount(paths)
     paths.make()
-    Share(paths).open()
+    assert not Share(paths).open()
     assert list(paths.share.iterdir()) == []
 
 
@@ -66,7 +65,7 @@ def test_another_nodes_share_is_not_taken_for_ours(paths: Paths) -> None:
 def test_a_new_state_folder_takes_over_the_mark_of_an_old_share(paths: Paths) -> None:
     mark = (paths.share / MARK).read_bytes()
     paths.share_mark.unlink()
-    Share(paths).open()
+    assert Share(paths).open()
     assert (paths.share / MARK).read_bytes() == mark
     assert Share(paths).trouble() is None
 
@@ -82,6 +81,15 @@ def test_no_user_folder_is_made_on_a_bare_mount_point(paths: Paths) -> None:
     with pytest.raises(OperatorError, match="not mounted"):
         make_user_folders(paths, ANNA, None)
     assert list(paths.share.iterdir()) == []
+
+
+def test_a_user_has_four_folders_and_owns_the_inbox(paths: Paths) -> None:
+    inbox = make_user_folders(paths, BERT, 12345)
+    assert make_user_folders(paths, BERT, 12345) == inbox
+    assert inbox == paths.inbox / BERT
+    assert inbox.stat().st_uid == 12345
+    for folder in (paths.outbox, paths.invalid, paths.failed):
+        assert (folder / BERT).stat().st_uid == 0
 
 
 def test_no_job_folder_is_made_on_a_bare_mount_point(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dopq.container_handler.archive import Kind, Limits, Member
+from dopq.container_handler.archive import Kind, Limits, Member, size_problems
 from dopq.container_handler.archive_kinds import is_whole, open_archive
 from dopq.container_handler.refusal import problems_of
 from dopq.container_handler.scratch import Scratch
@@ -194,6 +194,11 @@ def test_reading_stops_one_entry_after_the_limit(tar: Path) -> None:
     tar.write_bytes(tar_bytes(*(member(str(number), b"") for number in range(50)), end=b"garbage"))
     with tar.open("rb") as file, Scratch(tar.parent) as scratch:
         assert len(open_archive(file, tar.name, Limits(entries=10), scratch).members) == 11
+
+
+def test_a_tar_of_too_many_entries_is_refused_without_a_count_that_nobody_made() -> None:
+    several = [Member(str(number), Kind.FILE, 0, executable=False) for number in range(11)]
+    assert [problem.what for problem in size_problems(several, Limits(entries=10))] == ["it has more than 10 entries"]
 
 
 def test_a_tar_of_too_many_bytes_is_refused(tar: Path) -> None:
