@@ -18,12 +18,12 @@ from pydantic import Field
 from dopq import __version__
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed, NotFound
-from dopq.job import Building, Ended, Held, Job, JobId
+from dopq.job import Ended, Job, JobId, is_to_be_built
 from dopq.outbox import BUILD_LOG, JOB_LOG, name_from_bundle
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
 from dopq.results import Results
-from dopq.uploads import CHUNK_BYTES, Uploads, upload_id
+from dopq.uploads import CHUNK_BYTES, Uploads, rerun_id, upload_id
 from dopq.users import Role, User
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, Plain, time_to_wire
@@ -175,6 +175,18 @@ class DopqController:
         return self.platform.describe([self.platform.cancel(job.id, by=caller.name)])[0]
 
     @remote(Access.USER)
+    def hold_job(self, caller: User, reference: Reference) -> Plain:
+        """Keep one of the caller's jobs out of the queue (an admin: anybody's); the job as it is then."""
+        job = self._own(caller, reference)
+        return self.platform.describe([self.platform.put_on_hold(job.id, caller)])[0]
+
+    @remote(Access.USER)
+    def release_job(self, caller: User, reference: Reference) -> Plain:
+        """Let one of the caller's jobs go on that is held. What an admin holds only an admin releases."""
+        job = self._own(caller, reference)
+        return self.platform.describe([self.platform.release(job.id, caller)])[0]
+
+    @remote(Access.USER)
     def delete_req_enqueued_containers(
         self, caller: User, references: Annotated[list[Reference], Field(max_length=1000)]
     ) -> list[Plain]:
@@ -208,6 +220,11 @@ class DopqController:
         job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
         return self.platform.describe([job])[0]
 
+    @remote(Access.USER)
+    def rerun_job(self, caller: User, reference: Reference, key: Key) -> Plain:
+        """Run one of the caller's ended jobs again, as a new job. The same `key` always answers with the same job."""
+        return self.platform.describe([self.platform.rerun(reference, caller.name, rerun_id(caller.name, key))])[0]
+
     # --- results ------------------------------------------------------------------------------------------------------
 
     @remote(Access.USER)
@@ -224,7 +241,7 @@ class DopqController:
         deadline = wait_s
         while True:
             job = self.platform.job(job.id)
-            finished = isinstance(job.state, Ended) or (build and not isinstance(job.state, Building | Held))
+            finished = isinstance(job.state, Ended) or (build and not is_to_be_built(job.state))
             data = self._read_if_there(job, path, offset, length)
             if data or finished or deadline <= 0:
                 return {"data": data, "complete": finished and len(data) < length, "state": str(job.state.name)}
@@ -269,6 +286,16 @@ class DopqController:
         lease = timedelta(minutes=minutes) if lock else None
         self.platform.exec_dopq_lock_state(caller.name, reason or "no reason given", lease)
         log.info("queue_locked" if lock else "queue_unlocked", user=caller.name, reason=reason)
+        return self.platform.get_dopq_status()
+
+    @remote(Access.ADMIN)
+    def dopq_system_drain(self, caller: User, drain: bool, reason: Annotated[str, Field(max_length=200)] = "") -> Plain:
+        """Start nothing new until told otherwise, also after a restart; or start jobs again. Running jobs go on."""
+        if drain:
+            self.platform.drain(caller.name, reason or "no reason given")
+        else:
+            self.platform.undrain()
+        log.info("node_drains" if drain else "node_drains_no_more", user=caller.name, reason=reason)
         return self.platform.get_dopq_status()
 
     @remote(Access.ADMIN)

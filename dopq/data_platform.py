@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from dopq import lifecycle, reference
+from dopq import dependencies, lifecycle, reference
 from dopq.config import ContainerSettings, QueueSettings
-from dopq.errors import NotFound, WrongState
+from dopq.errors import NotAllowed, NotFound, WrongState
 from dopq.job import (
     Actor,
     Building,
@@ -38,7 +38,7 @@ from dopq.job import (
     lease_of,
 )
 from dopq.ledger import Ledger
-from dopq.queue_lock import QueueLock
+from dopq.queue_lock import Drain, QueueLock
 from dopq.queue_model import Decision, Quota, View, decide
 from dopq.queue_view import Defaults, holding
 from dopq.ranking import REMEMBERED, Ranking
@@ -46,7 +46,7 @@ from dopq.register import Listener, Register
 from dopq.room import Capacity
 from dopq.standing import Standing
 from dopq.store import Event, Journal
-from dopq.users import Users
+from dopq.users import Role, User, Users
 from dopq.utils.clock import Clock
 from dopq.wire import Plain, job_to_wire, time_to_wire
 
@@ -79,9 +79,10 @@ class DataPlatform:
         ended = reversed(journal.ended(REMEMBERED))
         self._ranking = Ranking(ledger, self._weights, settings, self._defaults, ended)
         self._register.subscribe(self._ranking.learn)
-        self._draining = False
         noted = journal.noted("lock")
         self._queue_lock = QueueLock.from_json(noted) if noted else None
+        noted = journal.noted("drain")
+        self._drain = Drain.from_json(noted) if noted else None
 
     # --- being told ---------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class DataPlatform:
         self._register.subscribe(listener)
 
     def watch_queue(self, watcher: Callable[[], None]) -> None:
-        """Call `watcher` when the queue as a whole was locked, unlocked or told to drain; the same rules apply."""
+        """Call `watcher` when the queue as a whole was locked, drained, or neither any more; the same rules apply."""
         with self._lock:
             self._queue_watchers.append(watcher)
 
@@ -113,16 +114,41 @@ class DataPlatform:
 
     def is_known(self, key: str) -> bool:
         """Whether a bundle of that key has been accepted, at any time."""
-        return self._journal.has_key(key)
+        return self._journal.with_key(key) is not None
+
+    def rerun(self, text: str, user: UserName, key: str) -> Job:
+        """A new job with the settings and the image of one of the user's that has ended; `text` as `find` takes it.
+
+        The same `key` always gives the same job, so that asking twice is harmless.
+
+        Raises:
+            NotFound: there is no such job, or its image is not kept any more.
+            NotAllowed: it is somebody else's.
+            WrongState: it has not ended, never had an image, or had input, which is gone.
+        """
+        with self._lock:
+            if known := self._journal.with_key(key):
+                return self.job(known.id)
+            old = self.find(text, user)
+            if old.user != user:
+                raise NotAllowed(f"Job {old.id} belongs to {old.user}.", "Only one's own jobs can be run again.")
+            now = self._clock.now()
+            new = replace(old, key=key, submitted_at=now, state=lifecycle.again(old, now))
+            return self._register.add(new, f"job {old.id} is run again", Actor.USER, image_of=old.id)
 
     def enqueue(self, job_id: JobId, spec: JobSpec, image: ImageId, *, has_input: bool) -> Job:
-        """The image stands: the job joins the queue under the name that its spec gives."""
+        """The image stands: the job joins the queue, or stays held, under the name that its spec gives.
+
+        One that is to run after jobs that there are not, or that wait for it, is `invalid`.
+        """
         with self._lock:
             job = self._register.live(job_id)
-            work = Work(spec, image, self._clock.now(), has_input)
-            return self._register.move(
-                replace(job, name=spec.name), Queued(work), Actor.PROVIDER, f"image {image} is ready"
-            )
+            after, problems = dependencies.resolve(job, spec.after, lambda text: self._others(job, text), self.job)
+            if problems:
+                reason = Reason("bundle_rejected", "It cannot run after what it names.")
+                return self.reject(job_id, StateName.INVALID, reason, tuple(problems))
+            state = lifecycle.built(job, Work(spec, image, self._clock.now(), has_input, after))
+            return self._register.move(replace(job, name=spec.name), state, Actor.PROVIDER, f"image {image} is ready")
 
     def reject(self, job_id: JobId, outcome: Outcome, reason: Reason, problems: tuple[Problem, ...] = ()) -> Job:
         """No image came of the bundle: it was refused (`invalid`), or its build failed (`build_failed`)."""
@@ -131,7 +157,7 @@ class DataPlatform:
             return self._register.move(self._register.live(job_id), ended, Actor.PROVIDER, reason.sentence)
 
     def hold(self, job_id: JobId, reason: Reason) -> Job:
-        """Keep a job that is to be built back. One that is held already stays as it is."""
+        """Keep a job that is to be built back for want of space. One that is held already stays as it is."""
         with self._lock:
             job = self._register.live(job_id)
             if isinstance(job.state, Held):
@@ -139,12 +165,20 @@ class DataPlatform:
             return self._register.move(job, Held(reason, self._clock.now()), Actor.PROVIDER, reason.sentence)
 
     def resume(self, job_id: JobId) -> Job:
-        """What a job was held for is over. One that is not held stays as it is."""
+        """There is space for a job that is to be built. One that is not held for want of it stays as it is."""
         with self._lock:
             job = self._register.live(job_id)
-            if not isinstance(job.state, Held):
+            if not (isinstance(job.state, Held) and job.state.awaits_space):
                 return job
             return self._register.move(job, Building(), Actor.PROVIDER, f"no longer held: {job.state.reason.code}")
+
+    def give_up_in_vain(self) -> None:
+        """Cancel the jobs that wait for the success of one that has not succeeded."""
+        with self._lock:
+            for job_id, reason in list(self._register.in_vain.items()):
+                job = self._register.live(job_id)
+                state = lifecycle.cancelled(job, reason, self._clock.now())
+                self._register.move(job, state, Actor.SCHEDULER, reason.sentence)
 
     # --- commands: running --------------------------------------------------------------------------------------------
 
@@ -175,6 +209,23 @@ class DataPlatform:
             job = self._register.live(job_id)
             state = lifecycle.asked_to_stop(job, becomes, reason, self._clock.now())
             return self._register.move(job, state, actor, reason.sentence)
+
+    def try_again(self, job_id: JobId, reason: Reason) -> Job | None:
+        """Put a job back into the queue whose attempt ended for `reason`: a fault of ours, with attempts left.
+
+        It gives its GPUs back and is charged nothing for the attempt. None where it has to end instead.
+        """
+        with self._lock:
+            job = self._register.live(job_id)
+            lease, state = lease_of(job.state), lifecycle.tried_again(job, reason, self._clock.now())
+            if lease is None or state is None:
+                return None
+            cause = f"attempt {lease.attempt} failed: {reason.sentence}"
+            return self._register.move(job, state, Actor.RUNNER, cause)
+
+    def next_try(self) -> datetime | None:
+        """When the next of the jobs that wait to be tried again may start."""
+        return self._register.next_rest_end()
 
     def finish(
         self,
@@ -221,6 +272,37 @@ class DataPlatform:
                 job, lifecycle.cancelled(job, reason, self._clock.now()), Actor.USER, reason.sentence
             )
 
+    def put_on_hold(self, job_id: JobId, by: User) -> Job:
+        """Keep a job out of the queue until it is released; its image is made meanwhile. Twice is fine.
+
+        Raises:
+            NotFound: there is no such job.
+            WrongState: it has been started.
+        """
+        with self._lock:
+            job = self.job(job_id)
+            if by.name == job.user:
+                reason = Reason("held_by_user", f"{by.name} holds it.")
+            else:
+                reason = Reason("held_by_admin", f"The admin {by.name} holds it.")
+            state = lifecycle.held(job, reason, self._clock.now())
+            return self._register.move(job, state, Actor.USER, f"held by {by.name}")
+
+    def release(self, job_id: JobId, by: User) -> Job:
+        """Let a job that somebody holds go on. One that is not held stays as it is.
+
+        Raises:
+            NotFound: there is no such job.
+            NotAllowed: an admin holds it, and `by` is none.
+            WrongState: it has been started, or it waits for space.
+        """
+        with self._lock:
+            job = self.job(job_id)
+            state = lifecycle.released(job, self._clock.now())
+            if isinstance(job.state, Held) and job.state.reason.code == "held_by_admin" and by.role is not Role.ADMIN:
+                raise NotAllowed(f"Job {job_id} is held by an admin.", "Ask them why, and to release it.")
+            return self._register.move(job, state, Actor.USER, f"released by {by.name}")
+
     def exec_dopq_lock_state(self, owner: str, reason: str, lock_for: timedelta | None) -> QueueLock | None:
         """Lock the queue for a while, or unlock it (`lock_for` None). Running jobs go on; nothing new starts."""
         with self._lock:
@@ -230,10 +312,20 @@ class DataPlatform:
             self._tell_watchers()
             return lock
 
-    def drain(self) -> None:
-        """Start nothing more; for good, since the node is about to stop."""
+    def drain(self, owner: str, reason: str) -> Drain:
+        """Start nothing more until `undrain`, also after a restart. Running jobs go on."""
         with self._lock:
-            self._draining = True
+            drain = Drain(owner, reason)
+            self._journal.note("drain", drain.to_json())
+            self._drain = drain
+            self._tell_watchers()
+            return drain
+
+    def undrain(self) -> None:
+        """Start jobs again. Twice is fine."""
+        with self._lock:
+            self._journal.note("drain", None)
+            self._drain = None
             self._tell_watchers()
 
     def update_enqueued_container_list(self, jobs: Iterable[JobId], by: str) -> list[Job]:
@@ -267,6 +359,7 @@ class DataPlatform:
         `stopped`: the caller's own obstacle, such as an absent engine.
         """
         with self._lock:
+            self._register.end_rests()
             now = self._clock.now()
             occupying = tuple(it for job in self._register.leased() if (it := holding(job, self._defaults)))
             view = View(
@@ -296,7 +389,7 @@ class DataPlatform:
             terms = self._ranking.terms(self._register.leased(), self._clock.now())
         return {
             "job": described,
-            "waits_for": [int(other) for other in cause.waits_for] if cause else [],
+            "waits_for": [int(other) for other in (cause.waits_for if cause else ()) or self._waits_for(job)],
             "behind": int(cause.behind) if cause and cause.behind is not None else None,
             "until": time_to_wire(datetime.fromtimestamp(cause.at_s, UTC)) if cause and cause.at_s else None,
             "policy": self._settings.policy,
@@ -416,7 +509,8 @@ class DataPlatform:
         return {
             "node": self._node,
             "jobs": {str(state): count for state, count in sorted(states.items())},
-            "draining": self._draining,
+            "draining": self._drain is not None,
+            "drain": self._drain.to_wire() if self._drain else None,
             "lock": lock.to_wire() if lock else None,
         }
 
@@ -428,6 +522,22 @@ class DataPlatform:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _others(self, job: Job, text: str) -> Job:
+        """Another job of a job's user, by number or name. Raises `NotFound`."""
+        match reference.parse(text):
+            case reference.Number(number) if self.job(number).user == job.user:
+                return self.job(number)
+            case reference.Name(name):
+                named = [it for it in self._journal.named(name, job.user) if it.user == job.user and it.id != job.id]
+                return reference.of_that_name(name, named, job.user)
+            case _:
+                raise NotFound(f"{text} is no job of {job.user}.")
+
+    def _waits_for(self, job: Job) -> list[JobId]:
+        """The jobs that a queued job is to run after, as far as they have not ended."""
+        after = job.state.work.after if isinstance(job.state, Queued) else ()
+        return [it.job for it in after if not isinstance(self.job(it.job).state, Ended)]
+
     def _weights(self) -> dict[UserName, float]:
         return {user.name: user.weight for user in self._users.all()}
 
@@ -436,7 +546,5 @@ class DataPlatform:
             watcher()
 
     def _stopped(self) -> Reason | None:
-        if self._draining:
-            return Reason("draining", "The node finishes what runs and then stops; nothing new starts.")
-        lock = self.queue_lock()
-        return lock.obstacle() if lock else None
+        stop = self._drain or self.queue_lock()
+        return stop.obstacle() if stop else None

@@ -76,15 +76,22 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.BUILDING, _S.INVALID): frozenset({Actor.PROVIDER}),
     (_S.BUILDING, _S.BUILD_FAILED): frozenset({Actor.PROVIDER}),
     (_S.BUILDING, _S.CANCELLED): frozenset({Actor.USER}),
-    (_S.BUILDING, _S.HELD): frozenset({Actor.PROVIDER}),
-    (_S.HELD, _S.BUILDING): frozenset({Actor.PROVIDER}),
+    (_S.BUILDING, _S.HELD): frozenset({Actor.PROVIDER, Actor.USER}),
+    (_S.HELD, _S.BUILDING): frozenset({Actor.PROVIDER, Actor.USER}),
+    (_S.HELD, _S.HELD): frozenset({Actor.PROVIDER, Actor.USER}),
+    (_S.HELD, _S.QUEUED): frozenset({Actor.USER}),
+    (_S.HELD, _S.INVALID): frozenset({Actor.PROVIDER}),
+    (_S.HELD, _S.BUILD_FAILED): frozenset({Actor.PROVIDER}),
     (_S.HELD, _S.CANCELLED): frozenset({Actor.USER}),
-    (_S.QUEUED, _S.CANCELLED): frozenset({Actor.USER}),
+    (_S.QUEUED, _S.CANCELLED): frozenset({Actor.USER, Actor.SCHEDULER}),
+    (_S.QUEUED, _S.HELD): frozenset({Actor.USER}),
     (_S.QUEUED, _S.STARTING): frozenset({Actor.SCHEDULER}),
     (_S.STARTING, _S.RUNNING): frozenset({Actor.RUNNER}),
+    (_S.STARTING, _S.QUEUED): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.LOST): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.STOPPING): frozenset({Actor.USER}),
+    (_S.RUNNING, _S.QUEUED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.LOST): frozenset({Actor.RUNNER}),
@@ -134,6 +141,22 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """A job that is to end first: its number or name as it was written; `however` it ends, else with success only."""
+
+    job: str
+    however: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """An `After` whose job has been found."""
+
+    job: JobId
+    however: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """What was asked for, checked; never edited by the system.
 
@@ -150,6 +173,8 @@ class JobSpec:
         working_dir: replaces the image's WORKDIR when given.
         stop_signal: replaces the image's STOPSIGNAL when given.
         priority: among the same user's own jobs only; higher goes first.
+        after: jobs of the same user that have to end before this one starts.
+        retries: how often it is tried again after a fault of ours.
         template: the Dockerfile template that its image is made from; None for a bundle with its own Dockerfile.
         build: False for a bundle that holds a ready-made image; None where the bundle's files tell.
         python: version of Python that the python template is to use; None leaves the node's own.
@@ -167,19 +192,35 @@ class JobSpec:
     working_dir: str | None = None
     stop_signal: str | None = None
     priority: int = 0
+    after: tuple[After, ...] = ()
+    retries: int = 0
     template: str | None = None
     build: bool | None = None
     python: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """A job is tried again: `failed` attempts ended by faults of ours, the last for `reason`."""
+
+    failed: int
+    reason: Reason
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
-    """What the Provider made of a bundle: settings, the image that runs them, and when it joined the queue."""
+    """What the Provider made of a bundle: settings, the image that runs them, and when it joined the queue.
+
+    `queued_at` moves on by the time for which it is held: so its wait until then is kept, and no more is added.
+    """
 
     spec: JobSpec
     image: ImageId
     queued_at: datetime
     has_input: bool = False
+    after: tuple[Dependency, ...] = ()
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +249,20 @@ class Building:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Kept back for `reason`, not for want of a turn; goes on to building, or to the queue where there is `work`."""
+    """Kept back for `reason`, not for want of a turn; goes on to building, or to the queue where there is `work`.
+
+    Who is held for want of space waits with its build; for a person's wish it is built all the same, if it is not yet.
+    """
 
     reason: Reason
     since: datetime
     work: Work | None = None
     name: Literal[StateName.HELD] = StateName.HELD
+
+    @property
+    def awaits_space(self) -> bool:
+        """Whether it is the Provider that holds it, until a disk has space for its image."""
+        return self.reason.code == "waiting_for_space"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,9 +353,19 @@ class Job:
     seq: int = 0
 
 
+def is_our_fault(reason: Reason) -> bool:
+    """Whether a run ended for something that its user could not help: it is not charged, and may be tried again."""
+    return reason.code in {"container_gone", "gpu_lost", "start_failed"}
+
+
 def work_of(state: State) -> Work | None:
     """Settings and image, None while there are none."""
     return None if isinstance(state, Building) else state.work
+
+
+def is_to_be_built(state: State) -> bool:
+    """Whether its image is still to be made."""
+    return isinstance(state, Building | Held) and work_of(state) is None
 
 
 def lease_of(state: State) -> Lease | None:

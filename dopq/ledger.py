@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from dopq.job import Ended, Job, State, UserName, lease_of
+from dopq.job import Ended, Job, State, UserName, is_our_fault, lease_of
 from dopq.penalty import Account, charge_rate, penalty, refunded, usage_at, with_rate
 
 
@@ -50,8 +50,9 @@ class Ledger:
         rate = sum(self._rate(job.state) for job in [*others, new])
         known = self._accounts.get(new.user, Account())
         account = with_rate(known, rate, now.timestamp(), self._half_life_s)
-        if isinstance(new.state, Ended):  # its process ended before we came to know, perhaps while the node was down
-            account = refunded(account, self._rate(old.state), new.state.at.timestamp(), self._half_life_s)
+        charged_until = _charged_until(old.state, new.state)
+        if charged_until is not None:
+            account = refunded(account, self._rate(old.state), charged_until.timestamp(), self._half_life_s)
         return account
 
     def put(self, user: UserName, account: Account) -> None:
@@ -61,3 +62,13 @@ class Ledger:
     def _rate(self, state: State) -> float:
         lease = lease_of(state)
         return charge_rate(len(lease.gpus), self._cpu_job_rate) if lease else 0.0
+
+
+def _charged_until(old: State, new: State) -> datetime | None:
+    """Until when a lease is charged that ends with this change; None where none does."""
+    lease = lease_of(old)
+    if lease is None or lease_of(new):
+        return None
+    if isinstance(new, Ended) and not is_our_fault(new.reason):
+        return new.at  # its process ended before we came to know, perhaps while the node was down
+    return lease.since

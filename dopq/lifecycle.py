@@ -7,7 +7,8 @@ all of it.
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from dopq.errors import InvariantBroken, WrongState
 from dopq.job import (
@@ -23,14 +24,20 @@ from dopq.job import (
     Queued,
     Reason,
     ResourceUse,
+    Retry,
     Running,
     Starting,
     State,
     StateName,
     Stopping,
+    Work,
+    is_our_fault,
     lease_of,
     work_of,
 )
+
+FIRST_PAUSE_S = 30
+"""Seconds after which a job is tried again for the first time; each pause is twice the one before."""
 
 
 def check_arrow(job: Job, state: State, actor: Actor) -> None:
@@ -39,11 +46,69 @@ def check_arrow(job: Job, state: State, actor: Actor) -> None:
         raise WrongState(f"Job {job.id} is {job.state.name}; it cannot become {state.name} by the {actor}.")
 
 
+def built(job: Job, work: Work) -> Queued | Held:
+    """Its image stands: it waits for its turn, unless somebody has put it on hold meanwhile."""
+    if isinstance(job.state, Held) and not job.state.awaits_space and job.state.work is None:
+        return replace(job.state, work=work)
+    return Queued(work)
+
+
+def held(job: Job, reason: Reason, now: datetime) -> Held:
+    """Somebody wants it kept back for `reason`. One that an admin holds stays as it is."""
+    match job.state:
+        case Held(reason=known):
+            return job.state if known.code in {reason.code, "held_by_admin"} else replace(job.state, reason=reason)
+        case Building() | Queued():
+            return Held(reason, now, work_of(job.state))
+        case _:
+            sentence = f"Job {job.id} is {job.state.name}; only a job that has not started can be held."
+            raise WrongState(sentence, "`dopq-client cancel` ends one that runs.")
+
+
+def released(job: Job, now: datetime) -> Building | Queued:
+    """Nobody wants it kept back any more. The time for which it was held does not count as waiting."""
+    match job.state:
+        case Held(since=since, work=Work() as work):
+            held_for = max(timedelta(), now - max(since, work.queued_at))
+            return Queued(replace(work, queued_at=work.queued_at + held_for))
+        case Held() if job.state.awaits_space:
+            raise WrongState(f"Job {job.id} is held for want of space.", "It goes on by itself when there is some.")
+        case Held():
+            return Building()
+        case Building() | Queued():
+            return job.state
+        case _:
+            raise WrongState(f"Job {job.id} is {job.state.name}, not held.")
+
+
+def again(job: Job, now: datetime) -> Queued:
+    """What a new job is that runs the image of `job`, which has ended, once more."""
+    work = work_of(job.state)
+    if not isinstance(job.state, Ended):
+        raise WrongState(f"Job {job.id} is {job.state.name}; only one that has ended can be run again.", "Wait for it.")
+    if work is None:
+        raise WrongState(f"Job {job.id} ended before it had an image.", "Hand its bundle in again.")
+    if work.has_input:
+        raise WrongState(f"The input of job {job.id} was removed when it ended.", "Hand its bundle in again.")
+    return Queued(replace(work, queued_at=now, after=(), retry=None))
+
+
 def begun(job: Job, gpus: frozenset[GpuId], now: datetime) -> Starting:
     """It was chosen, and given its GPUs. Raises `WrongState` where it has left the queue since."""
     if not isinstance(job.state, Queued):
         raise WrongState(f"Job {job.id} is {job.state.name}, not queued.")
-    return Starting(job.state.work, Lease(attempt=1, gpus=gpus, since=now))
+    work = job.state.work
+    return Starting(work, Lease(attempt=work.retry.failed + 1 if work.retry else 1, gpus=gpus, since=now))
+
+
+def tried_again(job: Job, reason: Reason, now: datetime) -> Queued | None:
+    """Its attempt ended for `reason`, and it is to be tried again after a while; None where it is not."""
+    match job.state:
+        case Starting(work, lease) | Running(work, lease) if is_our_fault(reason):
+            if lease.attempt <= work.spec.retries:
+                pause_s = FIRST_PAUSE_S * 2 ** (lease.attempt - 1)
+                return Queued(replace(work, retry=Retry(lease.attempt, reason, now + timedelta(seconds=pause_s))))
+    return None
 
 
 def process_runs(job: Job, started_at: datetime) -> Running | Stopping:

@@ -15,7 +15,7 @@ from dopq.config import Paths
 from dopq.container_handler.outputs import discard
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError
-from dopq.job import Building, Ended, Held, Job, JobId, StateName
+from dopq.job import Ended, Job, JobId, StateName, is_to_be_built
 from dopq.outbox import REPORT, STATUS_JSON, STATUS_TEXT, Outbox
 from dopq.report import report, status_text
 from dopq.results import Results
@@ -105,7 +105,7 @@ class Publisher:
 
     def _write(self, job: Job) -> None:
         folder = self._outbox.folder(job)
-        if not isinstance(job.state, Building | Held):
+        if not is_to_be_built(job.state):
             self._results.bring_build_log(job)
         if isinstance(job.state, Ended):
             if job.state.lease:

@@ -1,4 +1,4 @@
-"""The lock on the queue: a lease, so that a forgotten one ends by itself. Pure."""
+"""What keeps the queue from starting anything: a lock, which ends by itself, and a drain, which somebody ends. Pure."""
 
 from __future__ import annotations
 
@@ -37,3 +37,28 @@ class QueueLock:
         """Why a job does not start; the time is that of the node's own zone."""
         until = self.until.astimezone().strftime("%H:%M on %d %b")
         return Reason("locked", f"{self.owner} locked the queue until {until}: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Nothing is started until somebody says so, at the wish of `owner`; also after a restart."""
+
+    owner: str
+    reason: str
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The drain that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """As the journal notes it."""
+        return json.dumps(asdict(self))
+
+    def to_wire(self) -> Plain:
+        """As it is told to people."""
+        return asdict(self)
+
+    def obstacle(self) -> Reason:
+        """Why a job does not start."""
+        return Reason("draining", f"{self.owner} drains the node, nothing new starts: {self.reason}")

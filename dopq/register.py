@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
-from dopq import lifecycle
+from dopq import dependencies, lifecycle
 from dopq.errors import InvariantBroken, NotFound, WrongState
-from dopq.job import Actor, Building, Ended, GpuId, Job, JobId, State, gpus_held, lease_of
+from dopq.job import Actor, Ended, GpuId, Job, JobId, Reason, Retry, State, Work, gpus_held, lease_of, work_of
 from dopq.ledger import Ledger
 from dopq.lines import Queue
 from dopq.queue_view import Defaults, waiting
@@ -33,6 +34,7 @@ class Register:
         lock: hold it to look and then act on what was seen; every method here takes it, too.
         ledger: what everybody used; look at it under the lock.
         queue: the jobs that wait for their turn, in lines; look at it under the lock.
+        in_vain: those of them that can never start, and why; likewise.
         beyond: what was asked for and can never be met, when that was last looked at.
     """
 
@@ -40,6 +42,7 @@ class Register:
         self.lock = threading.RLock()
         self.ledger = ledger
         self.queue = Queue(journal.turns())
+        self.in_vain: dict[JobId, Reason] = {}
         self.beyond: frozenset[Demand] = frozenset()
         self._defaults = defaults
         self._journal = journal
@@ -49,6 +52,8 @@ class Register:
         self._alive: dict[JobId, Job] = {job.id: job for job in journal.alive()}
         # Those of them that hold a lease: few, however long the queue is.
         self._leased: dict[JobId, Job] = {job.id: job for job in self._alive.values() if lease_of(job.state)}
+        self._dependents: dict[JobId, set[JobId]] = {}  # of jobs that have not ended
+        self._resting: dict[JobId, datetime] = {}  # until then a job is not tried again
         for job in self._alive.values():
             self._line_up(job)
         self._seq = journal.last_seq()
@@ -67,11 +72,11 @@ class Register:
             self._changed.wait_for(lambda: self._seq > after_seq, timeout_s)
             return self._seq
 
-    def add(self, job: Job, cause: str) -> Job:
+    def add(self, job: Job, cause: str, actor: Actor = Actor.PROVIDER, *, image_of: JobId | None = None) -> Job:
         """Enter a new job, or find the one that has its key already; see `Journal.add`."""
         with self.lock:
-            job = self._journal.add(job, cause)
-            if isinstance(job.state, Building) and job.id not in self._alive:
+            job = self._journal.add(job, cause, actor, image_of=image_of)
+            if not isinstance(job.state, Ended) and job.id not in self._alive:
                 self._keep(job)
             return self._alive.get(job.id, job)
 
@@ -123,6 +128,19 @@ class Register:
         with self.lock:
             return list(self._leased.values())
 
+    def end_rests(self) -> None:
+        """Put those jobs in line whose time to be tried again has come."""
+        with self.lock:
+            now = self._clock.now()
+            for job_id in [job_id for job_id, until in self._resting.items() if until <= now]:
+                del self._resting[job_id]
+                self._line_up(self._alive[job_id])
+
+    def next_rest_end(self) -> datetime | None:
+        """When the next job may be tried again."""
+        with self.lock:
+            return min(self._resting.values(), default=None)
+
     def gpus_held(self) -> frozenset[GpuId]:
         """The GPUs that nobody else may get now."""
         return frozenset().union(*(gpus_held(job.state) for job in self.leased()))
@@ -147,14 +165,42 @@ class Register:
         else:
             self._leased.pop(job.id, None)
         self._line_up(job)
+        if isinstance(job.state, Ended):
+            for dependent in self._dependents.pop(job.id, set()) & self._alive.keys():
+                self._line_up(self._alive[dependent])
         self._seq = job.seq
         self._changed.notify_all()
         for listener in self._listeners:
             listener(job)
 
     def _line_up(self, job: Job) -> None:
-        entry = waiting(job, self._defaults)
-        if entry is None:
+        entry, work = waiting(job, self._defaults), work_of(job.state)
+        if entry is None or work is None:
             self.queue.remove(job.id)
-        elif self.queue.get(job.id) != entry:
-            self.queue.add(entry)
+            self.in_vain.pop(job.id, None)
+            self._resting.pop(job.id, None)
+            return
+        aside = self._aside(job.id, work)
+        if work.after:  # the wait for others is none for a turn
+            entry = replace(entry, queued_at_s=dependencies.since(work.queued_at, work.after, self.job).timestamp())
+        if self.queue.get(job.id) != entry or self.queue.aside.get(job.id) != aside:
+            self.queue.add(entry, aside)
+
+    def _aside(self, job_id: JobId, work: Work) -> Reason | None:
+        """Why a queued job is in no line; the end of whoever it waits for has it looked at again."""
+        for it in work.after:
+            if it.job in self._alive:
+                self._dependents.setdefault(it.job, set()).add(job_id)
+        in_vain = dependencies.in_vain(work.after, self.job)
+        if in_vain:
+            self.in_vain[job_id] = in_vain
+        return in_vain or dependencies.aside(work.after, self.job) or self._rest(job_id, work.retry)
+
+    def _rest(self, job_id: JobId, retry: Retry | None) -> Reason | None:
+        """Why a job is not tried again yet."""
+        if retry is None or retry.not_before <= self._clock.now():
+            return None
+        self._resting[job_id] = retry.not_before
+        again = f"{retry.not_before.astimezone():%H:%M:%S}"
+        sentence = f"Attempt {retry.failed} failed: {retry.reason.sentence} It is tried again at {again}."
+        return Reason("waits_to_retry", sentence)

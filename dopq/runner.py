@@ -30,12 +30,14 @@ from dopq.container_handler.engine import (
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, EngineRefused, EngineUnavailable
 from dopq.job import (
+    GpuId,
     Job,
     JobId,
     Occupying,
     Running,
     State,
     Stopping,
+    gpus_held,
     lease_of,
     started_at,
 )
@@ -45,6 +47,7 @@ from dopq.sampler import Sampler
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
 from dopq.utils.files import append_rest
+from dopq.utils.gpu import GpuProbe
 from dopq.utils.log import logger
 from dopq.verdict import verdict
 
@@ -82,11 +85,18 @@ class Runner:
     """Everything between a lease and an end."""
 
     def __init__(
-        self, platform: DataPlatform, engine: ContainerEngine, results: Results, settings: RunnerSettings, clock: Clock
+        self,
+        platform: DataPlatform,
+        engine: ContainerEngine,
+        results: Results,
+        probe: GpuProbe,
+        settings: RunnerSettings,
+        clock: Clock,
     ) -> None:
         self._platform = platform
         self._engine = engine
         self._results = results
+        self._probe = probe
         self._settings = settings
         self._clock = clock
         self._stopping = threading.Event()
@@ -121,24 +131,33 @@ class Runner:
         """Carry a job with a lease to its end, in a thread of its own. Once is enough; twice is fine."""
         with self._lock:
             if job.id not in self._carried and not self._stopping.is_set():
-                thread = threading.Thread(target=self._carry, args=(job,), name=f"job-{job.id}", daemon=True)
+                thread = threading.Thread(target=self._carry, args=(job.id,), name=f"job-{job.id}", daemon=True)
                 self._carried[job.id] = thread
                 thread.start()
 
     # --- one job ------------------------------------------------------------------------------------------------------
 
-    def _carry(self, job: Job) -> None:
-        while lease_of(self._platform.job(job.id).state):
+    def _carry(self, job_id: JobId) -> None:
+        while job := self._still_leased(job_id):
             try:
                 self._walk(job)
             except _NodeStops:
-                log.info("job_left_running", job=job.id)
-                break
+                log.info("job_left_running", job=job_id)
+                with self._lock:
+                    del self._carried[job_id]
+                return
             except Exception:
-                log.exception("runner_defect", job=job.id)
+                log.exception("runner_defect", job=job_id)
                 self._stopping.wait(DEFECT_S)  # then from the start: every step looks before it acts
+
+    def _still_leased(self, job_id: JobId) -> Job | None:
+        """The job, if it is to be carried on; else this thread is done with it, and a further attempt gets its own."""
         with self._lock:
-            self._carried.pop(job.id, None)
+            job = self._platform.job(job_id)
+            if lease_of(job.state):
+                return job
+            del self._carried[job_id]
+            return None
 
     def _walk(self, job: Job) -> None:
         name = self._name(job)
@@ -182,6 +201,7 @@ class Runner:
         output = self._results.output_folder(job)
         output.mkdir(mode=0o777, parents=True, exist_ok=True)
         output.chmod(0o777)  # whoever the job's processes run as
+        self._results.begin_attempt(job, state.lease.attempt)
         self._engine.create(
             container_request(
                 job,
@@ -200,7 +220,7 @@ class Runner:
         """Write to the log on our own disk what is not in it yet. The engine repeats its log from the first byte."""
         path = self._results.log_file(job)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        append_rest(path, self._log_of(job, name))
+        append_rest(path, self._log_of(job, name), self._results.log_start(job, _attempt(job)))
 
     def _log_of(self, job: Job, name: ContainerName) -> Iterator[bytes]:
         try:
@@ -213,9 +233,24 @@ class Runner:
             log.warning("log_refused", container=name, cause=refused.message)
 
     def _finish(self, job: Job, name: ContainerName, seen: Absent | Exited | EngineRefused) -> None:
+        lost = self._lost_gpus(job) if isinstance(seen, Exited) and seen.exit_code else frozenset()
+        _, reason = verdict(self._platform.job(job.id).state, seen, lost)
+        if self._platform.try_again(job.id, reason):
+            self._sampler.take(job.id)
+        else:
+            self._end(job, seen, lost)
+        self._quietly(lambda: self._asking(lambda: self._engine.remove(name)))
+
+    def _lost_gpus(self, job: Job) -> frozenset[GpuId]:
+        """The GPUs of a job that the machine has no more; none where nobody can say."""
+        held = gpus_held(job.state)
+        survey = self._probe.survey() if held else None
+        return held - {GpuId(gpu.uuid) for gpu in survey.gpus} if survey and not survey.stale else frozenset()
+
+    def _end(self, job: Job, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId]) -> None:
         self._bring(job)
         state = self._platform.job(job.id).state
-        outcome, reason = verdict(state, seen)
+        outcome, reason = verdict(state, seen, lost)
         ran = seen if isinstance(seen, Exited) else None
         self._platform.finish(
             job.id,
@@ -226,7 +261,6 @@ class Runner:
             started_at=ran.started_at if ran else started_at(state),
             use=self._sampler.take(job.id),
         )
-        self._quietly(lambda: self._asking(lambda: self._engine.remove(name)))
 
     def _bring(self, job: Job) -> None:
         """Bring everything into the share, so that users find it there when they are told that the job has ended.
@@ -296,5 +330,9 @@ class Runner:
             log.info("container_swept", container=name)
 
     def _name(self, job: Job) -> ContainerName:
-        lease = lease_of(job.state)
-        return container_name(self._settings.node_id, job.id, lease.attempt if lease else 1)
+        return container_name(self._settings.node_id, job.id, _attempt(job))
+
+
+def _attempt(job: Job) -> int:
+    lease = lease_of(job.state)
+    return lease.attempt if lease else 1

@@ -84,6 +84,7 @@ class Scheduler:
     def _round(self) -> float:
         """One round of the loop; seconds after which the next is due even if nothing happens."""
         self._stop_overdue()
+        self._platform.give_up_in_vain()
         gpus = frozenset(GpuId(gpu.uuid) for gpu in self.survey.gpus)
         for start in self._platform.decide(replace(self._capacity, gpus=gpus)).starts:
             self._begin(start)
@@ -110,6 +111,8 @@ class Scheduler:
         deadlines = [deadline for _, deadline, _ in self._deadlines()]
         if lock := self._platform.queue_lock():
             deadlines.append(lock.until)
+        if next_try := self._platform.next_try():
+            deadlines.append(next_try)
         return max(0.0, min([(deadline - now).total_seconds() for deadline in deadlines] + [SURVEY_S]))
 
     def _deadlines(self) -> list[tuple[JobId, datetime, int]]:

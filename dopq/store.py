@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from dopq.errors import OperatorError, StateUnreadable
+from dopq.errors import NotFound, OperatorError, StateUnreadable
 from dopq.job import FINAL, Actor, Job, JobId, StateName, UserName, finished_at
 from dopq.lines import Turn
 from dopq.penalty import Account
@@ -183,10 +183,16 @@ class Journal:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, job: Job, cause: str) -> Job:
+    def add(self, job: Job, cause: str, actor: Actor = Actor.PROVIDER, *, image_of: JobId | None = None) -> Job:
         """Record a new job and give it its number; the `id` and `seq` it came with are ignored.
 
         The job's `key` names what was handed in: a second `add` of the same key returns the first one's job.
+
+        Args:
+            image_of: another job, whose image this one is to run; from now on it is kept for both.
+
+        Raises:
+            NotFound: that image is not kept any more; nothing was recorded.
         """
         with self._db.transaction() as tx:
             known = tx.execute("SELECT record FROM jobs WHERE key = ?", (job.key,)).fetchone()
@@ -197,7 +203,9 @@ class Journal:
                 (job.key, job.user, job.name, job.state.name),
             ).lastrowid
             job = replace(job, id=JobId(number or 0))
-            return self._append(tx, job, None, Actor.PROVIDER, cause, job.submitted_at)
+            if image_of is not None:
+                _share_image(tx, image_of, job.id)
+            return self._append(tx, job, None, actor, cause, job.submitted_at)
 
     def change(
         self,
@@ -241,9 +249,9 @@ class Journal:
         """A job by its number, ended or not."""
         return next(iter(self._jobs("WHERE id = ?", (job_id,))), None)
 
-    def has_key(self, key: str) -> bool:
-        """Whether there is a job of that key, ended or not."""
-        return bool(self._db.rows("SELECT 1 FROM jobs WHERE key = ?", (key,)))
+    def with_key(self, key: str) -> Job | None:
+        """The job of that key, ended or not."""
+        return next(iter(self._jobs("WHERE key = ?", (key,))), None)
 
     def named(self, name: str, user: UserName) -> list[Job]:
         """Jobs of that name, 100 at most: the user's own first, then those that have not ended, then the newest."""
@@ -339,3 +347,10 @@ class Journal:
         if (job.state.name in FINAL) != (end is not None):
             raise AssertionError(f"{job.state.name} of job {job.id} disagrees with its end {end}")
         return job
+
+
+def _share_image(tx: sqlite3.Connection, old: JobId, new: JobId) -> None:
+    """Enter the image of one job for another, too, in the table of images.py."""
+    shared = "INSERT INTO images SELECT ?, image, fingerprint FROM images WHERE job = ?"
+    if not tx.execute(shared, (new, old)).rowcount:
+        raise NotFound(f"The image of job {old} is not kept any more.", "Hand the bundle in again.")

@@ -30,7 +30,7 @@ from dopq.handover import (
     Taken,
 )
 from dopq.images import Images
-from dopq.job import Building, Ended, Held, Job, StateName
+from dopq.job import Building, Ended, Held, Job, StateName, is_to_be_built
 from dopq.outbox import BUILD_LOG, Outbox, name_from_bundle
 from dopq.provider import ProviderSettings
 from dopq.provider_process import main
@@ -165,7 +165,7 @@ class Supervisor:
             if made.fingerprint:
                 outgoing.put(Known(made.user, made.fingerprint, made.image))
         for job in self._platform.alive():
-            if isinstance(job.state, Building | Held):
+            if is_to_be_built(job.state):
                 outgoing.put(job)
 
     def _listen(self, pipe: Connection, process: BaseProcess) -> None:
@@ -228,8 +228,8 @@ class Supervisor:
             log.info("provider_late", message=type(message).__name__, cause=late.message)
 
     def _order(self, job: Job) -> Accepted:
-        build = isinstance(job.state, Building | Held)
-        held = isinstance(job.state, Held)
+        build = is_to_be_built(job.state)
+        held = isinstance(job.state, Held) and job.state.awaits_space
         return Accepted(job.key, job.id, job.user, job.bundle, str(self._build_log(job)), build, held)
 
     def _build_log(self, job: Job) -> Path:

@@ -93,7 +93,16 @@ class Uploads:
 
 def upload_id(user: UserName, key: str) -> str:
     """The name of an upload: users cannot meet each other's, whatever keys they choose."""
-    return "upload-" + hashlib.sha256(f"{user}\0{key}".encode()).hexdigest()[:40]
+    return f"upload-{_of_user(user, key)}"
+
+
+def rerun_id(user: UserName, key: str) -> str:
+    """The same for a wish to run a job again, which brings no bundle."""
+    return f"rerun-{_of_user(user, key)}"
+
+
+def _of_user(user: UserName, key: str) -> str:
+    return hashlib.sha256(f"{user}\0{key}".encode()).hexdigest()[:40]
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:

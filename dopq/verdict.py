@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dopq.container_handler.engine import Absent, Exited
 from dopq.errors import EngineRefused
-from dopq.job import Outcome, Reason, State, StateName, Stopping
+from dopq.job import GpuId, Outcome, Reason, State, StateName, Stopping
 from dopq.report import exit_code_in_words
 
 
-def verdict(state: State, seen: Absent | Exited | EngineRefused) -> tuple[Outcome, Reason]:
-    """Outcome and reason of a job whose container is over.
+def verdict(
+    state: State, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId] = frozenset()
+) -> tuple[Outcome, Reason]:
+    """Outcome and reason of a job whose container is over; `lost`: those of its GPUs that do not answer any more.
 
     A job that was asked to stop becomes what it was asked to, unless its process had ended before that.
     """
@@ -19,6 +21,8 @@ def verdict(state: State, seen: Absent | Exited | EngineRefused) -> tuple[Outcom
         return state.becomes, state.reason
     if isinstance(seen, Absent):
         return StateName.LOST, Reason("container_gone", "Its container is gone and nobody knows how the job ended.")
+    if lost and seen.exit_code != 0:
+        return StateName.FAILED, Reason("gpu_lost", f"It ended when GPU {min(lost)} was lost to the machine.")
     return _of_its_own(seen)
 
 

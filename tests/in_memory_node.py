@@ -23,6 +23,7 @@ from dopq.container_handler.rules import Rules, rules_to_wire
 from dopq.controller import Access, DopqController
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, NotAllowed, NotLoggedIn
+from dopq.images import Images
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, StateName, UserName
 from dopq.outbox import Outbox
 from dopq.results import Results
@@ -50,6 +51,7 @@ class InMemoryNode:
         self.results = Results(self.outbox, folder / "jobs")
         self.stopped = False
         self.rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400), Limits(bundle_bytes=10 * 2**20))
+        self.images = Images(self._database)
         self._drops = count()
         (folder / "uploads").mkdir()
         (folder / "spool").mkdir()

@@ -11,7 +11,7 @@ from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, U
 from dopq.outbox import Outbox, name_from_bundle
 from dopq.results import Results
 from dopq.store import Database, Journal
-from dopq.users import Role, Users
+from dopq.users import Role, User, Users
 from tests.fakes import FakeClock
 
 ANNA, BERT, OLGA = UserName("anna"), UserName("bert"), UserName("olga")
@@ -61,6 +61,12 @@ class Home:
     def close(self) -> None:
         self.database.close()
 
+    def user(self, name: UserName) -> User:
+        """Somebody who is registered."""
+        user = self.users.by_name(name)
+        assert user is not None
+        return user
+
     # --- jobs ---
 
     def building(self, user: UserName = ANNA, bundle: str = "train.zip", key: str | None = None) -> Job:
@@ -76,8 +82,9 @@ class Home:
         priority: int = 0,
         time_limit_s: int | None = None,
         has_input: bool = False,
+        retries: int = 0,
     ) -> Job:
-        spec = JobSpec(name, gpus=gpus, priority=priority, time_limit_s=time_limit_s)
+        spec = JobSpec(name, gpus=gpus, priority=priority, time_limit_s=time_limit_s, retries=retries)
         return self.platform.enqueue(self.building(user).id, spec, image, has_input=has_input)
 
     def starting(self, user: UserName = ANNA, gpus: frozenset[GpuId] = frozenset(), image: ImageId = IMAGE) -> Job:

@@ -24,13 +24,23 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         verbs_jobs.status,
         verbs_queue.why,
         verbs_jobs.wait,
-        verbs_jobs.cancel,
+        verbs_queue.cancel,
+        verbs_queue.hold,
+        verbs_queue.release,
+        verbs_queue.rerun,
         verbs_jobs.history,
     ),
     "Results": (verbs_results.logs, verbs_results.fetch),
     "Node": (verbs_node.users, verbs_node.system),
     "Account": (verbs_account.login, verbs_account.logout, verbs_account.whoami),
-    "Admins": (verbs_node.lock, verbs_node.unlock, verbs_node.clear_history, verbs_node.shutdown_queue),
+    "Admins": (
+        verbs_node.lock,
+        verbs_node.unlock,
+        verbs_node.drain,
+        verbs_node.undrain,
+        verbs_node.clear_history,
+        verbs_node.shutdown_queue,
+    ),
 }
 
 

@@ -123,6 +123,23 @@ class DopqClient:
         """Cancel one of your jobs. One that runs is `stopping` first. Raises `NotFound`, `NotAllowed`, `WrongState`."""
         return cast("JobInfo", self._link.call("cancel_job", str(reference)))
 
+    def hold(self, reference: Reference) -> JobInfo:
+        """Keep one of your jobs out of the queue until you release it. Raises as `cancel` does."""
+        return cast("JobInfo", self._link.call("hold_job", str(reference)))
+
+    def release(self, reference: Reference) -> JobInfo:
+        """Let a held job go on. One that an admin holds takes an admin: `NotAllowed`. Else raises as `cancel` does."""
+        return cast("JobInfo", self._link.call("release_job", str(reference)))
+
+    def rerun(self, reference: Reference) -> JobInfo:
+        """Run one of your ended jobs again: a new job with the same settings and image, which is `queued` at once.
+
+        Raises:
+            NotFound: there is no such job, or its image is not kept any more.
+            WrongState: it has not ended, has no image, or had input, which is gone.
+        """
+        return cast("JobInfo", self._link.call("rerun_job", str(reference), uuid.uuid4().hex))
+
     def wait(
         self,
         references: Iterable[Reference],
@@ -244,6 +261,14 @@ class DopqClient:
     def unlock(self) -> Plain:
         """Start jobs again. The queue's status."""
         return cast("Plain", self._link.call("dopq_system_lock", False))
+
+    def drain(self, reason: str = "") -> Plain:
+        """Start nothing new until `undrain`, also after a restart; running jobs go on. The queue's status."""
+        return cast("Plain", self._link.call("dopq_system_drain", True, reason))
+
+    def undrain(self) -> Plain:
+        """Start jobs again. The queue's status."""
+        return cast("Plain", self._link.call("dopq_system_drain", False))
 
     def clear_history(self) -> int:
         """Clear the history; how many jobs it held."""

@@ -20,7 +20,7 @@ CONNECT_S = 4.0
 CALL_S = 30.0
 """How long a node may take to answer; no call of its controller waits for more than 5 s."""
 
-REPEATABLE = frozenset({"hello", "whoami", "wait_for_change", "begin_upload", "send_chunk", "submit"})
+REPEATABLE = frozenset({"hello", "whoami", "wait_for_change", "begin_upload", "send_chunk", "submit", "rerun_job"})
 """What may be asked again when its answer got lost, besides all that reads: these carry a key or change nothing.
 
 Cancelling is not among them: the first call may have been done, and a name (or `@`) could mean another job by now.

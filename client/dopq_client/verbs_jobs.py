@@ -1,4 +1,4 @@
-"""Verbs about jobs: submit, status, wait, cancel, history."""
+"""Verbs about jobs: submit, status, wait, history."""
 
 from __future__ import annotations
 
@@ -94,23 +94,6 @@ def wait(context: click.Context, jobs: tuple[str, ...], timeout: float | None, a
         if exit_of_job(job) is Exit.JOB_FAILED:
             _explain(session, client, job)
     context.exit(exit_of_jobs(ended, propagate=propagate))
-
-
-@click.command()
-@jobs_argument
-@json_option
-@click.pass_context
-def cancel(context: click.Context, jobs: tuple[str, ...]) -> None:
-    """Cancel jobs. One that runs is stopped first; its logs and outputs so far are kept."""
-    from dopq_client.words import outcome
-
-    session: Session = context.obj
-    cancelled, errors, code = each(session, jobs, session.client().cancel)
-    if session.as_json:
-        session.json_out({"jobs": cancelled, "errors": errors}, indent=2)
-    for job in cancelled:
-        session.say(outcome(job))
-    context.exit(code)
 
 
 @click.command()

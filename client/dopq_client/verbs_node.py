@@ -51,6 +51,25 @@ def unlock(session: Session) -> None:
     session.say(_lock_in_words(session.client().unlock()))
 
 
+@click.command()
+@click.option("--reason", default="", help="Shown to everybody who waits.")
+@click.pass_obj
+def drain(session: Session, reason: str) -> None:
+    """Start nothing new until `undrain`, also after a restart. What runs goes on."""
+    from dopq_client.words import counted
+
+    jobs = session.client().drain(reason)["jobs"]
+    running = sum(jobs.get(state, 0) for state in ("starting", "running", "stopping"))
+    session.say(f"Nothing new starts until `dopq-client undrain`; {counted(running, 'job')} still to end.")
+
+
+@click.command()
+@click.pass_obj
+def undrain(session: Session) -> None:
+    """Start jobs again after a drain."""
+    session.say(f"Jobs start again. {_lock_in_words(session.client().undrain())}")
+
+
 @click.command("clear-history")
 @click.pass_obj
 def clear_history(session: Session) -> None:

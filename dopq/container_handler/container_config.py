@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from dopq.container_handler.quantities import parse_time
 from dopq.container_handler.refusal import refusal, shown
 from dopq.container_handler.spec_fields import (
+    Afters,
     Cpus,
     Environment,
     Folder,
@@ -24,6 +25,7 @@ from dopq.container_handler.spec_fields import (
     Name,
     Priority,
     PythonVersion,
+    Retries,
     SignalName,
     Size,
     SlotCount,
@@ -39,7 +41,7 @@ JSON_FILE = "container_config.json"
 TOML_FILE = "job.toml"
 SPEC_FILES = (JSON_FILE, TOML_FILE)
 
-_NOT_YET = frozenset({"retries", "after", "network", "ports", "notify"})
+_NOT_YET = frozenset({"network", "ports", "notify"})
 _LONGEST_KEY = 64  # that is shown without quotes, and whole
 
 
@@ -136,6 +138,10 @@ class JobToml(_Table):
     """Added to the image's environment."""
     priority: Priority | None = None
     """Order among your own jobs: the higher goes first."""
+    after: Afters | None = None
+    """Own jobs, by number or name, that have to succeed before this one starts; with :any, just to end."""
+    retries: Retries | None = None
+    """How often it is tried again after a fault of the node; never after one of its own."""
     template: TemplateName | None = None
     """What runs a project without a Dockerfile; by default what its program is written in."""
     python: PythonVersion | None = None
@@ -154,6 +160,8 @@ class JobToml(_Table):
             command=self.command,
             environment=self.env,
             priority=self.priority,
+            after=self.after,
+            retries=self.retries,
             template=self.template,
             python=self.python,
         )

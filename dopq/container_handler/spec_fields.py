@@ -17,9 +17,10 @@ from pydantic_core import PydanticCustomError
 from dopq.config import PYTHON_VERSION
 from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import shown
-from dopq.job import JobSpec
+from dopq.job import After, JobSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
+_AFTER = re.compile(rf"(?P<job>[0-9]{{1,15}}|{_NAME.pattern})(:(?P<how>ok|any))?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _SERVICE_VARIABLE = re.compile(r"NVIDIA_.*|CUDA_VISIBLE_DEVICES|LD_PRELOAD|LD_AUDIT|DOPQ_.*", re.DOTALL)
 PYTHON_EXAMPLE = "3.12"
@@ -28,6 +29,7 @@ _MOST_BYTES = 16 * 2**40
 _MOST_SECONDS = 366 * 86400
 _MOST_VARIABLES = 256
 _MOST_WORDS = 1024
+_MOST_JOBS = 100
 _LONGEST_TEXT = 32 * 1024  # Linux gives an argument or variable 128 KiB at most (MAX_ARG_STRLEN)
 
 
@@ -145,6 +147,21 @@ def _python(value: object) -> str:
     return value
 
 
+def _after(value: object) -> tuple[After, ...]:
+    entries = value if isinstance(value, list) else [value]
+    if not 1 <= len(entries) <= _MOST_JOBS:
+        raise wrong(f"it names {len(entries)} jobs", f"Name 1 to {_MOST_JOBS} jobs, or leave the key out.")
+    return tuple(_after_one(entry) for entry in entries)
+
+
+def _after_one(entry: object) -> After:
+    number = isinstance(entry, int) and not isinstance(entry, bool)
+    found = _AFTER.fullmatch(str(entry)) if number or isinstance(entry, str) else None
+    if not found:
+        raise wrong(f"{shown(entry)} names no job", 'Write a number or a name, such as 17, "prepare" or "prepare:any".')
+    return After(found["job"], found["how"] == "any")
+
+
 _SIZE_PATTERN = r"^\s*[0-9]{1,15}([.][0-9]{1,6})? ?[kKmMgGtT][iI]?[bB]?\s*$"
 _SIZE_TEXT = {"type": "string", "pattern": _SIZE_PATTERN, "examples": ["512m", "20g"]}
 _SIZE_BYTES = {"type": "integer", "minimum": _LEAST_BYTES, "maximum": _MOST_BYTES, "description": "bytes"}
@@ -152,6 +169,9 @@ _TIME_PATTERN = r"^\s*[0-9]{1,9}([.][0-9]{1,6})? ?[sSmMhHdD]\s*$"
 _TIME_TEXT = {"type": "string", "pattern": _TIME_PATTERN, "examples": ["2h", "90m"]}
 _WORD = {"type": "string", "maxLength": _LONGEST_TEXT}
 _WORD_LIST = {"type": "array", "items": _WORD, "minItems": 1, "maxItems": _MOST_WORDS}
+_JOB_TEXT = {"type": "string", "pattern": f"^([0-9]{{1,15}}|{_NAME.pattern})(:(ok|any))?$", "examples": ["prepare:any"]}
+_JOB = {"anyOf": [_JOB_TEXT, {"type": "integer", "minimum": 0, "maximum": 10**15 - 1}]}
+_JOB_LIST = {"type": "array", "items": _JOB, "minItems": 1, "maxItems": _MOST_JOBS}
 _VARIABLE_NAME = {"pattern": f"^{_VARIABLE.pattern}$", "not": {"pattern": f"^({_SERVICE_VARIABLE.pattern})$"}}
 _VARIABLES = {"type": "object", "propertyNames": _VARIABLE_NAME, "additionalProperties": _WORD}
 _VARIABLE_LINES = {"type": "array", "items": {"type": "string", "pattern": "="}, "examples": [["EPOCHS=10"]]}
@@ -180,3 +200,5 @@ GpuCount = Annotated[int, Field(ge=0, le=1024)]
 SlotCount = Annotated[int, WithJsonSchema({"const": 1})]
 Cpus = Annotated[float, Field(ge=0.01, le=4096, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
+Retries = Annotated[int, Field(ge=0, le=5)]
+Afters = Annotated[tuple[After, ...], BeforeValidator(_after), WithJsonSchema({"anyOf": [*_JOB["anyOf"], _JOB_LIST]})]

@@ -38,17 +38,17 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o644) -> None:
     fsync_folder(path.parent)
 
 
-def append_rest(path: Path, chunks: Iterable[bytes]) -> None:
+def append_rest(path: Path, chunks: Iterable[bytes], start: int = 0) -> None:
     """Append to a file what it lacks of a stream that begins anew; on disk when this returns.
 
-    The file has the first bytes of that stream: so its size says where to go on, and nothing is lost or doubled however
-    often this is broken off.
+    From byte `start` on the file has the first bytes of that stream: so its size says where to go on, and nothing is
+    lost or doubled however often this is broken off.
 
     Raises:
         OSError: the disk is full or failing; what it took is there.
     """
     with path.open("ab", buffering=0) as file:
-        skip = os.fstat(file.fileno()).st_size
+        skip = os.fstat(file.fileno()).st_size - start
         for chunk in chunks:
             new = memoryview(chunk)[skip:]
             skip = max(0, skip - len(chunk))

@@ -56,29 +56,36 @@ OF_USERS = {
     "get_nodes",
     "get_report",
     "get_running_containers_info",
+    "hold_job",
     "list_results",
     "read_log",
     "read_result",
+    "release_job",
+    "rerun_job",
     "send_chunk",
     "submit",
     "wait_for_change",
     "whoami",
 }
-OF_ADMINS = {"clear_dopq_history", "dopq_system_lock", "shutdown_queue"}
+OF_ADMINS = {"clear_dopq_history", "dopq_system_drain", "dopq_system_lock", "shutdown_queue"}
 
 SHA256 = "0" * 64
 ARGUMENTS: dict[str, tuple[object, ...]] = {
     "begin_upload": ("laptop-0001", 5),
     "cancel_job": ("1",),
     "delete_req_enqueued_containers": (["1"],),
+    "dopq_system_drain": (True,),
     "dopq_system_lock": (True,),
     "get_job": ("1",),
     "get_explanation": ("1",),
     "get_job_story": ("1",),
     "get_report": ("1",),
+    "hold_job": ("1",),
     "list_results": ("1",),
     "read_log": ("1", False, 0, 10, 0.0),
     "read_result": ("1", "job.log", 0, 10),
+    "release_job": ("1",),
+    "rerun_job": ("1", "again-0001"),
     "send_chunk": ("laptop-0001", 0, b"x"),
     "submit": ("laptop-0001", "x.zip", SHA256),
     "wait_for_change": (0, 0.0),
@@ -207,16 +214,19 @@ def test_a_user_may_not_what_admins_may(node: Node, method: str) -> None:
     with pytest.raises(NotAllowed):
         node.call(ANNA, method, *ARGUMENTS.get(method, ()))
     assert node.home.platform.queue_lock() is None
+    assert not node.home.platform.get_dopq_status()["draining"]
     assert not node.stopped
 
 
 @pytest.mark.parametrize(
-    "method", sorted(OF_USERS - {"submit", "read_result"})
+    "method", sorted(OF_USERS - {"submit", "read_result", "rerun_job"})
 )  # these need more: see the client's tests
 def test_a_user_may_all_that_users_may(node: Node, method: str) -> None:
     """Every method takes its arguments as they come over the wire."""
     job = str(node.home.queued(ANNA).id)
-    of_a_job = {"cancel_job": (job,), "delete_req_enqueued_containers": ([job],)}
+    of_a_job = dict.fromkeys(("cancel_job", "hold_job", "release_job"), (job,)) | {
+        "delete_req_enqueued_containers": ([job],)
+    }
     node.call(ANNA, "begin_upload", "laptop-0001", 5)
     node.call(ANNA, method, *of_a_job.get(method, ARGUMENTS.get(method, ())))
 
@@ -224,6 +234,8 @@ def test_a_user_may_all_that_users_may(node: Node, method: str) -> None:
 def test_an_admin_may_what_admins_may(node: Node) -> None:
     assert node.call(OLGA, "dopq_system_lock", True, "new disks", 5.0)["lock"]["owner"] == OLGA
     assert node.call(OLGA, "dopq_system_lock", False)["lock"] is None
+    assert node.call(OLGA, "dopq_system_drain", True, "new disks")["drain"] == {"owner": OLGA, "reason": "new disks"}
+    assert not node.call(OLGA, "dopq_system_drain", False)["draining"]
     node.home.ended()
     assert node.call(OLGA, "clear_dopq_history") >= 1
     assert node.call(OLGA, "shutdown_queue")["node"] == "node1"
@@ -238,9 +250,12 @@ def test_an_admin_may_what_admins_may(node: Node) -> None:
         "delete_req_enqueued_containers",
         "get_job_story",
         "get_report",
+        "hold_job",
         "list_results",
         "read_log",
         "read_result",
+        "release_job",
+        "rerun_job",
     ],
 )
 def test_nobody_acts_for_another(node: Node, method: str) -> None:

@@ -21,6 +21,7 @@ from dopq.errors import EngineRefused, EngineUnavailable, OperatorError
 from dopq.job import Actor, Ended, Job, JobId, Reason, Running, StateName, lease_of
 from dopq.publisher import Publisher
 from dopq.runner import Runner, RunnerSettings
+from dopq.utils.gpu import Gpu, GpuSurvey
 from tests.fakes import FakeEngine, Program
 from tests.platforms import ANNA, Home, gpu
 from tests.waiting import wait_until
@@ -75,6 +76,7 @@ class Bench:
         self.engine = engine or FakeEngine()
         self.home = Home(folder, clock=self.engine.clock)
         self.image = self.engine.add_image("train:1", COMMAND)
+        self.gpus = GpuSurvey(tuple(Gpu(gpu(n), n) for n in range(4)))
         self.runner = self._runner()
 
     def _runner(self) -> Runner:
@@ -83,9 +85,14 @@ class Bench:
             self.home.platform,
             self.engine,
             self.home.results,
+            self,
             RunnerSettings(NODE_ID, self.home.paths, container, TemplatesSettings()),
             self.home.clock,
         )
+
+    def survey(self) -> GpuSurvey:
+        """What the runner sees of the GPUs."""
+        return self.gpus
 
     def restart(self) -> None:
         """kill -9 and a new life: nothing is told to anybody. Only the old threads are gone for sure."""
@@ -292,6 +299,95 @@ def test_a_container_that_somebody_removed_while_it_ran_is_lost(bench: Bench) ->
     end = bench.ended(job)
     assert (end.outcome, end.exit_code, end.reason.code) == (StateName.LOST, None, "container_gone")
     assert len(bench.engine.starts) == 1
+
+
+# --- tried again ---
+
+
+def retried(bench: Bench) -> tuple[Job, ContainerName, ContainerName]:
+    """A job whose container somebody removed while it ran, when its second attempt has begun."""
+    bench.program(log=b"epoch 1\n", runs_on=True)
+    job = bench.home.queued(ANNA, gpus=1, image=bench.image, retries=1)
+    names = container_name(NODE_ID, job.id, 1), container_name(NODE_ID, job.id, 2)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset({gpu(0)})))
+    wait_until(lambda: bench.home.results.log_file(job).exists(), 5.0)
+    wait_until(lambda: bench.home.results.log_file(job).read_bytes() == b"epoch 1\n", 5.0)
+    (bench.output(job) / "checkpoint").write_text("1")
+    bench.engine.remove(names[0])
+    bench.until(job, StateName.QUEUED)
+    bench.home.clock.advance(30)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset({gpu(1)})))
+    wait_until(lambda: isinstance(bench.engine.observe(names[1]), Alive), 5.0)
+    return job, *names
+
+
+def test_a_lost_container_is_followed_by_another_whose_log_goes_on_behind(bench: Bench) -> None:
+    job, first, second = retried(bench)
+    bench.engine.release(second)
+    assert bench.ended(job).outcome is StateName.SUCCEEDED
+    assert bench.engine.starts == [first, second]
+    assert bench.log(job) == b"epoch 1\n--- attempt 2 ---\nepoch 1\n"
+    assert (bench.home.outbox.folder(job) / "output" / "checkpoint").read_text() == "1"
+    assert not bench.engine.containers({})
+    assert bench.engine.requests[-1].environment["DOPQ_ATTEMPT"] == "2"
+
+
+def test_a_restart_in_the_second_attempt_doubles_nothing_of_the_log(bench: Bench) -> None:
+    job, _, second = retried(bench)
+    bench.restart()
+    bench.runner.start()
+    bench.engine.say(second, b"epoch 2\n")
+    bench.engine.release(second)
+    assert bench.ended(job).outcome is StateName.SUCCEEDED
+    assert bench.log(job) == b"epoch 1\n--- attempt 2 ---\nepoch 1\nepoch 2\n"
+
+
+@pytest.mark.parametrize(
+    ("seen", "exit_code", "code"),
+    [
+        (GpuSurvey((Gpu(gpu(1), 1),)), 1, "gpu_lost"),
+        (GpuSurvey((Gpu(gpu(1), 1),)), 0, "succeeded"),
+        (GpuSurvey((Gpu(gpu(1), 1),), stale=True), 1, "exit_code"),
+    ],
+)
+def test_a_job_that_fails_with_its_gpu_is_told_from_one_that_fails_by_itself(
+    bench: Bench, seen: GpuSurvey, exit_code: int, code: str
+) -> None:
+    bench.program(exit_code=exit_code)
+    bench.gpus = seen
+    assert bench.ended(bench.begin()).reason.code == code
+
+
+def test_a_job_that_lost_its_gpu_is_tried_again(bench: Bench) -> None:
+    bench.program(exit_code=1)
+    bench.gpus = GpuSurvey()
+    job = bench.home.queued(ANNA, gpus=1, image=bench.image, retries=1)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset({gpu(0)})))
+    bench.until(job, StateName.QUEUED)
+
+
+def test_the_next_attempt_may_begin_while_the_engine_does_not_yet_remove_the_last_one(bench: Bench) -> None:
+    bench.program(start_error="no such device")
+    job = bench.home.queued(ANNA, image=bench.image, retries=1)
+    bench.engine.fail_next("remove", AWAY, times=10**6)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset()))
+    bench.until(job, StateName.QUEUED)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset()))
+    assert bench.state(job) is StateName.STARTING
+    bench.engine.recover()
+    assert bench.ended(job).reason.code == "start_failed"
+    assert not bench.engine.containers({})
+
+
+def test_a_container_that_cannot_be_started_is_tried_again_and_then_given_up(bench: Bench) -> None:
+    bench.program(start_error="no such device")
+    job = bench.home.queued(ANNA, image=bench.image, retries=1)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset()))
+    bench.until(job, StateName.QUEUED)
+    wait_until(lambda: job.id not in bench.runner._carried, 5.0)
+    bench.runner.carry(bench.home.platform.begin(job.id, frozenset()))
+    assert bench.ended(job).reason.code == "start_failed"
+    assert not bench.engine.containers({})
 
 
 def test_a_journal_that_cannot_be_written_for_a_while_loses_no_end(

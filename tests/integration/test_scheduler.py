@@ -156,10 +156,12 @@ def test_a_locked_queue_starts_again_when_the_lock_runs_out(bench: Bench) -> Non
 
 
 def test_a_draining_node_starts_nothing_and_says_so(bench: Bench) -> None:
-    bench.home.platform.drain()
+    bench.home.platform.drain("olga", "new disks")
     job = bench.home.queued()
     bench.until_held(job, "draining")
     assert bench.carried == []
+    bench.home.platform.undrain()
+    bench.until(job, StateName.STARTING)
 
 
 def test_a_gpu_that_appears_is_used_and_one_that_goes_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

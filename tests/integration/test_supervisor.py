@@ -269,6 +269,19 @@ def test_a_new_life_is_told_what_can_be_found_again_before_what_is_to_be_built(t
     bench.close()
 
 
+def test_a_new_life_builds_what_somebody_holds_unless_its_image_stands(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    without, built = bench.home.building(bundle="slow.zip"), bench.home.queued()
+    for job in (without, built):
+        bench.home.platform.put_on_hold(job.id, bench.home.user(ANNA))
+    last = bench.home.building(bundle="slow.zip")
+    bench.supervisor.start()
+    bench.until_heard("Accepted", job=without.id, held=False, build=True)
+    bench.until_heard("Accepted", job=last.id)
+    assert not bench.heard("Accepted", job=built.id)
+    bench.close()
+
+
 def test_both_sides_may_have_more_to_say_than_a_pipe_holds(tmp_path: Path) -> None:
     bench = Bench(tmp_path, talkative=True)
     for _ in range(500):

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,35 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from dopq.config import QueueSettings
 from dopq.errors import DopqError, WrongState
-from dopq.job import ARROWS, FINAL, Actor, Ended, Job, JobId, JobSpec, Outcome, Problem, Reason, StateName, lease_of
+from dopq.job import (
+    ARROWS,
+    FINAL,
+    Actor,
+    Building,
+    Ended,
+    Held,
+    Job,
+    JobId,
+    JobSpec,
+    Outcome,
+    Problem,
+    Queued,
+    Reason,
+    Running,
+    Starting,
+    StateName,
+    lease_of,
+)
 from dopq.penalty import Account, charge_rate, usage_at
 from dopq.room import Capacity
-from tests.platforms import ANNA, BERT, IMAGE, Home, gpu
+from tests.platforms import ANNA, BERT, IMAGE, OLGA, Home, gpu
 
 HALF_LIFE_S = 3600.0
 CPU_JOB_RATE = 0.05
 GPUS = frozenset(gpu(n) for n in range(3))
 ROOM = Capacity(GPUS, places=3)
 MEMORY = Path("/dev/shm")  # on a disk, thousands of commits would wait for it
+GONE = Reason("container_gone", "Its container is gone.")
 WHY = Reason("because", "Because.")
 
 users = st.sampled_from([ANNA, BERT])
@@ -71,10 +91,13 @@ class Life(RuleBasedStateMachine):
         assert again == known
         assert len(self.told) == count, "nothing happened, so nobody is told"
 
-    @rule(job=jobs, gpus=st.integers(0, 4), priority=st.integers(-1, 1))
-    def enqueue(self, job: JobId, gpus: int, priority: int) -> None:
-        spec = JobSpec("train", gpus=gpus, priority=priority)
-        self.take(job, lambda: self.home.platform.enqueue(job, spec, IMAGE, has_input=False), StateName.QUEUED)
+    @rule(job=jobs, gpus=st.integers(0, 4), priority=st.integers(-1, 1), retries=st.integers(0, 2))
+    def enqueue(self, job: JobId, gpus: int, priority: int, retries: int = 1) -> None:
+        spec = JobSpec("train", gpus=gpus, priority=priority, retries=retries)
+        state = self.home.platform.job(job).state
+        becomes = StateName.HELD if isinstance(state, Held) and state.work is None else StateName.QUEUED
+        enqueue = partial(self.home.platform.enqueue, job, spec, IMAGE, has_input=False)
+        self.take(job, enqueue, becomes, Actor.PROVIDER)
 
     @rule(job=jobs, outcome=outcomes)
     def reject(self, job: JobId, outcome: Outcome) -> None:
@@ -114,6 +137,28 @@ class Life(RuleBasedStateMachine):
         else:
             self.take(job, lambda: platform.cancel(job, "olga"), StateName.CANCELLED, Actor.USER)
 
+    @rule(job=jobs, by=st.sampled_from([ANNA, BERT, OLGA]))
+    def hold(self, job: JobId, by: Any) -> None:
+        platform, user = self.home.platform, self.home.user(by)
+        before = platform.job(job)
+        code = "held_by_user" if by == before.user else "held_by_admin"
+        if isinstance(before.state, Held) and before.state.reason.code in {code, "held_by_admin"}:
+            assert platform.put_on_hold(job, user) == before
+        else:
+            self.take(job, lambda: platform.put_on_hold(job, user), StateName.HELD, Actor.USER)
+
+    @rule(job=jobs)
+    def release(self, job: JobId) -> None:
+        platform, before, olga = self.home.platform, self.home.platform.job(job), self.home.user(OLGA)
+        if isinstance(before.state, Building | Queued):
+            assert platform.release(job, olga) == before
+        elif isinstance(before.state, Held):
+            becomes = StateName.QUEUED if before.state.work else StateName.BUILDING
+            self.take(job, lambda: platform.release(job, olga), becomes, Actor.USER)
+        else:
+            with pytest.raises(WrongState):
+                platform.release(job, olga)
+
     @rule(job=jobs, actor=st.sampled_from([Actor.USER, Actor.SCHEDULER]))
     def request_stop(self, job: JobId, actor: Actor) -> None:
         platform = self.home.platform
@@ -139,12 +184,27 @@ class Life(RuleBasedStateMachine):
             Actor.RUNNER,
         )
 
+    @rule(job=jobs)
+    def try_again(self, job: JobId) -> None:
+        platform, before = self.home.platform, self.home.platform.job(job)
+        lease = lease_of(before.state)
+        if isinstance(before.state, Ended):
+            with pytest.raises(WrongState):
+                platform.try_again(job, GONE)
+        elif isinstance(before.state, Starting | Running) and lease and lease.attempt <= before.state.work.spec.retries:
+            self.take(job, lambda: platform.try_again(job, GONE) or before, StateName.QUEUED, Actor.RUNNER)
+        else:
+            assert platform.try_again(job, GONE) is None
+            assert platform.job(job) == before
+
     @rule(job=jobs, gpus=st.frozensets(st.sampled_from(sorted(GPUS)), min_size=1), data=st.data())
     def go_on(self, job: JobId, gpus: Any, data: st.DataObject) -> None:
         """Take some legal arrow: chance alone would seldom carry a job to its end."""
         match self.home.platform.job(job).state.name:
             case StateName.BUILDING:
                 self.enqueue(job, len(gpus), 0)
+            case StateName.HELD:
+                self.release(job)
             case StateName.QUEUED:
                 self.begin(job, gpus)
             case StateName.STARTING:
@@ -354,11 +414,14 @@ def test_a_clock_that_stepped_back_does_not_end_a_job_before_its_beginning(home:
     assert home.platform.describe([ended])[0]["gpu_seconds"] == 0.0
 
 
-def test_a_draining_node_starts_nothing(home: Home) -> None:
-    home.platform.drain()
+def test_a_drained_node_starts_nothing_until_told_otherwise_also_after_a_restart(home: Home) -> None:
+    home.platform.drain("olga", "new disks")
+    home.restart()
     stopped = home.platform.decide(ROOM).view.stopped
-    assert stopped is not None
-    assert stopped.code == "draining"
+    assert stopped == Reason("draining", "olga drains the node, nothing new starts: new disks")
+    home.platform.undrain()
+    home.restart()
+    assert home.platform.decide(ROOM).view.stopped is None
 
 
 # --- finding a job by what people type ---

@@ -189,6 +189,12 @@ def test_cancelling_twice_is_fine_and_cancelling_an_ended_job_is_not(client: Dop
         client.cancel(node.ended().id)
 
 
+def test_a_job_is_held_and_released(client: DopqClient, node: InMemoryNode) -> None:
+    job = node.queued()
+    assert client.hold(job.id)["state"] == "held"
+    assert client.release(job.id)["state"] == "queued"
+
+
 def test_errors_of_the_node_arrive_as_their_own_classes(client: DopqClient, node: InMemoryNode) -> None:
     with pytest.raises(NotFound, match="no job 99"):
         client.job(99)
@@ -219,6 +225,8 @@ def test_an_admin_locks_unlocks_clears_and_stops(node: InMemoryNode) -> None:
     admin = DopqClient(node.link(node.tokens["olga"]))
     assert admin.lock("maintenance", 5)["lock"]["reason"] == "maintenance"
     assert admin.unlock()["lock"] is None
+    assert admin.drain("maintenance")["drain"]["reason"] == "maintenance"
+    assert admin.undrain()["drain"] is None
     assert admin.clear_history() == 1
     admin.shutdown_queue()
     assert node.stopped

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from dopq import __version__
 from dopq.errors import InvariantBroken, ServiceUnreachable
-from dopq.job import JobId, Problem, Reason, StateName
+from dopq.job import ImageId, JobId, Problem, Reason, StateName
 from dopq_client import cli
 from dopq_client.session import Session
 from tests.in_memory_node import InMemoryNode, MemoryLink
@@ -262,6 +262,26 @@ def test_cancel_goes_on_after_a_job_that_cannot_be_cancelled(run: Terminal, node
     assert run("cancel", "2").exit_code == 4
 
 
+def test_hold_and_release_say_how_the_jobs_are_then(run: Terminal, node: InMemoryNode) -> None:
+    node.queued()
+    node.running()
+    result = run("hold", "1", "2")
+    assert "Job 1 (iris) is held: anna holds it." in result.stdout
+    assert "`dopq-client cancel`" in result.stderr
+    assert result.exit_code == 2
+    assert run("wait", "1", "--timeout", "0").exit_code == 8
+    assert [job["state"] for job in json.loads(run("release", "1", "--json").stdout)["jobs"]] == ["queued"]
+
+
+def test_rerun_makes_a_new_job_of_one_that_has_ended(run: Terminal, node: InMemoryNode) -> None:
+    node.images.add(node.ended(StateName.FAILED, 1).id, ImageId("sha256:1234"), "")
+    result = run("rerun", "@")
+    assert result.stdout == "Job 2 (iris) is queued.\n"
+    refused = run("rerun", "2", "--json")
+    assert json.loads(refused.stdout)["errors"][0]["code"] == "wrong_state"
+    assert refused.exit_code == 2
+
+
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
@@ -357,10 +377,21 @@ def test_who_is_not_logged_in_is_told_how(run: Terminal) -> None:
 # --- admins -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", [["lock"], ["unlock"], ["clear-history"], ["shutdown_queue", "--yes"]])
+@pytest.mark.parametrize(
+    "verb", [["lock"], ["unlock"], ["drain"], ["undrain"], ["clear-history"], ["shutdown_queue", "--yes"]]
+)
 def test_admin_verbs_are_not_for_users(run: Terminal, node: InMemoryNode, verb: list[str]) -> None:
     assert run(*verb).exit_code == 4
     assert not node.stopped
+
+
+def test_an_admin_drains_and_undrains(run: Terminal, node: InMemoryNode) -> None:
+    token = node.tokens["olga"]
+    node.running()
+    told = run("drain", "--reason", "new disks", DOPQ_TOKEN=token).stdout
+    assert told == "Nothing new starts until `dopq-client undrain`; 1 job still to end.\n"
+    assert "new disks" in run("system").stdout
+    assert run("undrain", DOPQ_TOKEN=token).stdout == "Jobs start again. The queue is not locked.\n"
 
 
 def test_an_admin_locks_and_unlocks(run: Terminal, node: InMemoryNode) -> None:
@@ -439,7 +470,9 @@ def test_ctrl_c_ends_without_a_traceback(run: Terminal) -> None:
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("verb", [["status"], ["status", "2"], ["history"], ["users"], ["wait", "1"], ["cancel", "2"]])
+@pytest.mark.parametrize(
+    "verb", [["status"], ["status", "2"], ["history"], ["users"], ["wait", "1"], ["cancel", "2"], ["hold", "2"]]
+)
 def test_hostile_names_do_nothing_to_the_screen(run: Terminal, node: InMemoryNode, verb: list[str]) -> None:
     node.ended(StateName.FAILED, 1, name=HOSTILE)
     node.queued(name=HOSTILE)

@@ -13,7 +13,7 @@ from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import problems_of
 from dopq.container_handler.spec_fields import slug
 from dopq.errors import BundleRejected
-from dopq.job import JobSpec
+from dopq.job import After, JobSpec
 
 DEFAULTS = SpecDefaults(gpus=1, max_time_limit_s=86400)
 
@@ -73,6 +73,8 @@ def test_a_job_toml_becomes_a_spec() -> None:
         time_limit = "90m"
         command = ["python3", "train.py"]
         priority = -3
+        retries = 5
+        after = ["prepare", 17, "split:any", "9:ok"]
         template = "python"
         python = "3.12"
         env = { EPOCHS = "10" }
@@ -87,6 +89,8 @@ def test_a_job_toml_becomes_a_spec() -> None:
         command=("python3", "train.py"),
         environment=(("EPOCHS", "10"),),
         priority=-3,
+        retries=5,
+        after=(After("prepare"), After("17"), After("split", however=True), After("9")),
         template="python",
         python="3.12",
     )
@@ -197,6 +201,29 @@ REFUSALS = {
         "priority = 101",
         "job.toml: priority: 101 does not fit. Write 100 or less.",
     ),
+    "too many retries": (
+        TOML_FILE,
+        "retries = 6",
+        "job.toml: retries: 6 does not fit. Write 5 or less.",
+    ),
+    "no job to come after": (
+        TOML_FILE,
+        'after = "prepare:maybe"',
+        (
+            "job.toml: after: 'prepare:maybe' names no job. "
+            'Write a number or a name, such as 17, "prepare" or "prepare:any".'
+        ),
+    ),
+    "a boolean for a job": (
+        TOML_FILE,
+        "after = [true]",
+        'job.toml: after: true names no job. Write a number or a name, such as 17, "prepare" or "prepare:any".',
+    ),
+    "an empty list of jobs": (
+        TOML_FILE,
+        "after = []",
+        "job.toml: after: it names 0 jobs. Name 1 to 100 jobs, or leave the key out.",
+    ),
     "an unknown key": (
         JSON_FILE,
         '{"num_gpu": 1}',
@@ -225,7 +252,7 @@ REFUSALS = {
         "xyzzy = 1",
         (
             "job.toml: xyzzy: no such key. Leave it out. Known here are: "
-            "command, cpus, env, gpus, memory, name, priority, python, shm_size, slots, template, time_limit."
+            "after, command, cpus, env, gpus, memory, name, priority, python, retries, shm_size, slots, template, time_limit."
         ),
     ),
     "a run parameter of docker-py's": (
@@ -374,7 +401,7 @@ def test_a_wrong_setting_is_refused_with_what_to_write_instead(case: str) -> Non
     assert refused(file, text) == [words]
 
 
-@pytest.mark.parametrize("key", ["retries", "after", "network", "ports", "notify"])
+@pytest.mark.parametrize("key", ["network", "ports", "notify"])
 def test_a_key_that_cannot_be_honoured_yet_is_refused_not_ignored(key: str) -> None:
     assert refused(TOML_FILE, f'{key} = "x"') == [f"job.toml: {key}: this version cannot honour it yet. Leave it out."]
 
@@ -415,7 +442,7 @@ def test_all_problems_come_at_once() -> None:
         slots = 2
         memroy = "1g"
         time_limit = "2d"
-        retries = 3
+        retries = 6
         env = { DOPQ_JOB = "1", A = 1 }
     """
     problems = refused(TOML_FILE, text)

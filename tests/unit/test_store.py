@@ -25,7 +25,9 @@ from dopq.errors import OperatorError, StateUnreadable
 from dopq.job import (
     FINAL,
     Actor,
+    After,
     Building,
+    Dependency,
     Ended,
     GpuId,
     ImageId,
@@ -38,6 +40,7 @@ from dopq.job import (
     Queued,
     Reason,
     ResourceUse,
+    Retry,
     Running,
     Starting,
     State,
@@ -98,8 +101,20 @@ specs = st.builds(
     working_dir=st.none() | texts,
     stop_signal=st.none() | texts,
     priority=st.integers(-100, 100),
+    retries=st.integers(0, 5),
+    after=st.lists(st.builds(After, texts, st.booleans()), max_size=3).map(tuple),
 )
-works = st.builds(Work, specs, texts.map(ImageId), times, st.booleans())
+dependencies = st.builds(Dependency, st.integers(1, 10**9).map(JobId), st.booleans())
+retries = st.builds(Retry, st.integers(1, 5), reasons, times)
+works = st.builds(
+    Work,
+    specs,
+    texts.map(ImageId),
+    times,
+    st.booleans(),
+    st.lists(dependencies, max_size=3).map(tuple),
+    st.none() | retries,
+)
 leases = st.builds(Lease, st.integers(1, 5), st.frozensets(texts.map(GpuId), max_size=4), times)
 uses = st.builds(ResourceUse, st.none() | st.floats(0, 1e9), st.none() | st.integers(0, 2**45))
 states = (

@@ -13,6 +13,7 @@ from dopq.container_handler.container import NODE_LABEL, container_name
 from dopq.container_handler.engine import ContainerName, ContainerRequest
 from dopq.job import JobId
 from dopq.runner import Runner, RunnerSettings
+from dopq.utils.gpu import SimulatedGpus
 from tests.fakes import FakeEngine
 from tests.in_memory_node import InMemoryNode
 from tests.waiting import wait_until
@@ -29,7 +30,7 @@ def engine() -> FakeEngine:
 def runner(tmp_path: Path, engine: FakeEngine) -> Iterator[Runner]:
     node = InMemoryNode(tmp_path)
     settings = RunnerSettings(NODE, Paths(tmp_path, NodeSettings()), ContainerSettings(), TemplatesSettings())
-    runner = Runner(node.platform, engine, node.results, settings, node.clock)
+    runner = Runner(node.platform, engine, node.results, SimulatedGpus(0), settings, node.clock)
     yield runner
     runner.stop()
     node.close()
