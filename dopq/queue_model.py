@@ -8,9 +8,11 @@ docs/adr/0040-reservations.md.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from dopq.job import GpuId, JobId, Reason, UserName
 from dopq.lines import Line, Queue, Waiting, came
@@ -205,18 +207,19 @@ class _Walk:
 
     def _best(self, user: UserName) -> Waiting | None:
         """The first of a user's jobs that may start now."""
-        return self._first(
-            job
-            for demand, lines in self._queue.users[user].by_demand.items()
-            if (end_s := self._must_end_s(demand)) > self._now_s and self._within_quota(user, demand)
-            for line in lines.ending_by(end_s, self._now_s)
-            if (job := line.at(self._taken.get(line, 0)))
-        )
+        return self._first(self._startable(user))
+
+    def _startable(self, user: UserName) -> Iterator[Waiting]:
+        """The first of each line of a user's that may start now."""
+        taken = self._taken
+        for demand, lines in self._queue.users[user].by_demand.items():
+            ending = lines.ending_by(self._must_end_s(demand), self._now_s)
+            if ending and self._within_quota(user, demand):
+                yield from (job for line in ending if (job := line.at(taken.get(line, 0))))
 
     def _first(self, jobs: Iterable[Waiting]) -> Waiting | None:
         """The first of some jobs of one user."""
-        of_job, now_s = self._view.order.of_job, self._now_s
-        return min(jobs, key=lambda job: of_job(job, now_s), default=None)
+        return min(jobs, key=partial(self._view.order.of_job, now_s=self._now_s), default=None)
 
     def _reserve_for(self, user: UserName) -> None:
         """Give a user the reservation who got nothing in this walk though some of their jobs could ever start."""
@@ -243,10 +246,10 @@ class _Walk:
         return place(job, self.room, self.reservations.values(), self._now_s)
 
     def _must_end_s(self, demand: Demand) -> float:
-        """When a job of that demand has to have left if it starts now; the present where it does not fit."""
+        """When a job of that demand has to have left if it starts now; long ago where it does not fit."""
         if demand not in self._must_end:
             fits = self.room.fits(demand)
-            end_s = must_end_s(demand, self.room, self.reservations.values()) if fits else self._now_s
+            end_s = must_end_s(demand, self.room, self.reservations.values()) if fits else -math.inf
             self._must_end[demand] = end_s
         return self._must_end[demand]
 
