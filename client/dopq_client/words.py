@@ -108,6 +108,15 @@ def outcome(job: JobInfo) -> str:
     return f"Job {job['id']} ({clean(job['name'])}) {stands}{why}"
 
 
+def start(job: JobInfo) -> str:
+    """When a waiting job will start: `in about 2 h, between 40 min and 5 h`; empty when nobody can say."""
+    eta = job["eta"]
+    if eta is None:
+        return ""
+    low, middle, high = (span(eta[key]) for key in ("p10", "p50", "p90"))
+    return f"in about {middle}" if low == high else f"in about {middle}, between {low} and {high}"
+
+
 def next_steps(job: JobInfo) -> str:
     """The commands that fit after a job was handed in."""
     number = job["id"]
