@@ -9,6 +9,7 @@ import queue
 import threading
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 from dopq.band import Band
 from dopq.calibration import Calibration
@@ -38,6 +39,14 @@ NOTE = "forecasts"
 """Under which the journal keeps how forecasts turned out."""
 
 
+class _First(NamedTuple):
+    """What was first forecast for a waiting job, when, and what its user was told; seconds."""
+
+    at_s: float
+    forecast: Band
+    told: Band
+
+
 class Forecaster:
     """Tells the platform when its waiting jobs will start."""
 
@@ -47,7 +56,7 @@ class Forecaster:
         self._clock = clock
         noted = journal.noted(NOTE)
         self._calibration = Calibration.from_json(noted) if noted else Calibration()
-        self._first: dict[JobId, tuple[float, Band]] = {}  # what was first forecast for a job that waits, and when
+        self._first: dict[JobId, _First] = {}
         self._started: queue.SimpleQueue[tuple[JobId, float]] = queue.SimpleQueue()
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
@@ -72,11 +81,12 @@ class Forecaster:
         situation, run_times = found
         self._learn(situation)
         bands = forecast(situation, [partial(run_times.drawn_s, draw=draw) for draw in range(COURSES)])
+        corrected = self._calibration.corrector()
+        told = {job_id: corrected(band) for job_id, band in bands.items()}
         for job_id, band in bands.items():
             if band.p90_s > 0:  # else it is about to start
-                self._first.setdefault(job_id, (situation.view.now_s, band))
-        at = datetime.fromtimestamp(situation.view.now_s, UTC)
-        self._platform.tell_forecast(Forecast(at, {job: self._calibration.corrected(it) for job, it in bands.items()}))
+                self._first.setdefault(job_id, _First(situation.view.now_s, band, told[job_id]))
+        self._platform.tell_forecast(Forecast(datetime.fromtimestamp(situation.view.now_s, UTC), told))
 
     def _note(self, job: Job) -> None:
         """A job changed."""
@@ -90,8 +100,7 @@ class Forecaster:
         while not self._started.empty():
             job_id, since_s = self._started.get()
             if first := self._first.pop(job_id, None):
-                at_s, band = first
-                self._calibration.learn(band, max(0.0, since_s - at_s))
+                self._calibration.learn(first.forecast, first.told, max(0.0, since_s - first.at_s))
                 has_learnt = True
         if has_learnt:
             self._journal.note(NOTE, self._calibration.to_json())

@@ -54,7 +54,7 @@ class Foresight:
         for job_id in moment.started:
             if job_id in self._open:
                 at_s, raw, told = self._open.pop(job_id)
-                self._calibration.learn(raw, moment.now_s - at_s)
+                self._calibration.learn(raw, told, moment.now_s - at_s)
                 self.seen.append(Seen(at_s, raw, told, moment.now_s - at_s))
         for job in moment.joined:
             if job.id not in moment.started:
@@ -66,7 +66,7 @@ class Foresight:
         bands = forecast(moment.situation(), self._draws(moment.run_times), [job.id], self._decisions)
         if job.id in bands:
             raw = bands[job.id]
-            self._open[job.id] = moment.now_s, raw, self._calibration.corrected(raw)
+            self._open[job.id] = moment.now_s, raw, self._calibration.corrector()(raw)
         else:
             self.beyond += 1
 
