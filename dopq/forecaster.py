@@ -64,7 +64,7 @@ class Forecaster:
 
     def start(self) -> None:
         """Begin to forecast."""
-        self._platform.subscribe(self._note)
+        self._platform.subscribe(self.notice)
         self._platform.watch_queue(self._doorbell.set)
         self._thread.start()
 
@@ -73,6 +73,12 @@ class Forecaster:
         self._stopping.set()
         self._doorbell.set()
         self._thread.join(timeout_s)
+
+    def notice(self, job: Job) -> None:
+        """A job changed: the platform says so in the thread that changed it."""
+        if isinstance(job.state, Starting):
+            self._started.put((job.id, job.state.lease.since.timestamp()))
+        self._doorbell.set()
 
     def renew(self) -> None:
         """Learn from those that have started, and forecast for those that wait."""
@@ -87,12 +93,6 @@ class Forecaster:
             if band.p90_s > 0:  # else it is about to start
                 self._first.setdefault(job_id, _First(situation.view.now_s, band, told[job_id]))
         self._platform.tell_forecast(Forecast(datetime.fromtimestamp(situation.view.now_s, UTC), told))
-
-    def _note(self, job: Job) -> None:
-        """A job changed."""
-        if isinstance(job.state, Starting):
-            self._started.put((job.id, job.state.lease.since.timestamp()))
-        self._doorbell.set()
 
     def _learn(self, situation: Situation) -> None:
         """Compare what was first forecast with what came."""

@@ -113,8 +113,14 @@ def start(job: JobInfo) -> str:
     eta = job["eta"]
     if eta is None:
         return ""
-    low, middle, high = (span(eta[key]) for key in ("p10", "p50", "p90"))
+    low, middle, high = (_roughly(eta[key]) for key in ("p10", "p50", "p90"))
     return f"in about {middle}" if low == high else f"in about {middle}, between {low} and {high}"
+
+
+def _roughly(seconds: float) -> str:
+    """A duration that nobody knows to the second: `40 min`, `2 h 10 min`, `14 h`."""
+    step_s = next((step_s for below_s, step_s in ((60, 1), (3600, 60), (36_000, 600)) if seconds < below_s), 3600)
+    return span(round(seconds / step_s) * step_s)
 
 
 def next_steps(job: JobInfo) -> str:

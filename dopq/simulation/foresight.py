@@ -49,6 +49,11 @@ class Foresight:
         self._open: dict[JobId, tuple[float, Band, Band]] = {}
         self._calibration = Calibration()
 
+    @property
+    def coverage(self) -> float:
+        """The part of the starts that fell inside their bands."""
+        return sum(it.waited_s in it.told for it in self.seen) / len(self.seen)
+
     def __call__(self, moment: Moment) -> None:
         """See `Watcher`."""
         for job_id in moment.started:
