@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not PHILLY.exists(), reason=f"there is no trace 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("gpus", [144, 128])
-@pytest.mark.parametrize(("limits", "jobs", "every"), [(Limits.TRUE, 2000, 6), (Limits.HISTORY, 1500, 7)])
+@pytest.mark.parametrize(("limits", "jobs", "every"), [(Limits.TRUE, 2000, 6), (Limits.HISTORY, 2000, 8)])
 def test_75_to_85_percent_of_starts_fall_inside_the_band(gpus: int, limits: Limits, jobs: int, every: int) -> None:
     foresight = Foresight(limits, every, courses=2)
     replay(read_trace(PHILLY)[:jobs], Setting(gpus, limits=limits), watcher=foresight)
