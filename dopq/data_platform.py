@@ -15,7 +15,10 @@ from datetime import UTC, datetime, timedelta
 
 from dopq import dependencies, lifecycle, reference
 from dopq.config import ContainerSettings, QueueSettings
+from dopq.course import Running as Occupying
+from dopq.course import Situation
 from dopq.errors import NotAllowed, NotFound, WrongState
+from dopq.forecast import Forecast
 from dopq.job import (
     Actor,
     Building,
@@ -38,12 +41,14 @@ from dopq.job import (
     lease_of,
 )
 from dopq.ledger import Ledger
+from dopq.lines import Turn
 from dopq.queue_lock import Drain, QueueLock
 from dopq.queue_model import Decision, Quota, View, decide
-from dopq.queue_view import Defaults, holding
+from dopq.queue_view import Defaults, as_waiting, holding
 from dopq.ranking import REMEMBERED, Ranking
 from dopq.register import Listener, Register
 from dopq.room import Capacity
+from dopq.run_times import RunTimes
 from dopq.standing import Standing
 from dopq.store import Event, Journal
 from dopq.users import Role, User, Users
@@ -76,6 +81,7 @@ class DataPlatform:
         self._lock = self._register.lock
         self._queue_watchers: list[Callable[[], None]] = []
         self._standing: Standing | None = None
+        self._forecast = Forecast(clock.now(), {})
         ended = reversed(journal.ended(REMEMBERED))
         self._ranking = Ranking(ledger, self._weights, settings, self._defaults, ended)
         self._register.subscribe(self._ranking.learn)
@@ -376,6 +382,31 @@ class DataPlatform:
             self._standing = Standing(self._register.queue, decision)
             return decision
 
+    def situation(self) -> tuple[Situation, RunTimes] | None:
+        """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""
+        with self._lock:
+            if self._standing is None:
+                return None
+            queue, run_times = self._register.queue, self._ranking.run_times()
+            occupying = tuple(
+                Occupying(held, entry)
+                for job in self._register.leased()
+                if (held := holding(job, self._defaults)) and (entry := as_waiting(job, self._defaults))
+            )
+            view = replace(
+                self._standing.decision.view,
+                now_s=self._clock.now().timestamp(),
+                holding=tuple(it.held for it in occupying),
+                stopped=self._stopped() or self._standing.decision.view.stopped,
+            )
+            in_line = tuple(job for job in queue if job.id not in queue.aside)
+            turns = tuple(Turn(*key, at_s) for key, at_s in queue.turns.items())
+            return Situation(view, occupying, in_line, turns, self._ranking.fairness(run_times)), run_times
+
+    def tell_forecast(self, forecast: Forecast) -> None:
+        """Take over when waiting jobs will start, for all who ask; replaces what was told before."""
+        self._forecast = forecast
+
     def explain(self, job_id: JobId) -> Plain:
         """Why a job stands where it does: the reason, what it names, and what its user's place in the order is made of.
 
@@ -455,12 +486,13 @@ class DataPlatform:
         with self._lock:  # only as long as it takes to place those who wait: a long history is told without it
             waiting = [job.id for job in jobs if isinstance(job.state, Queued)] if self._standing else []
             places = {job_id: self._standing.place(job_id) for job_id in waiting if self._standing}
+            forecast = self._forecast
         return [
             job_to_wire(
                 job,
                 node=self._node,
                 now=now,
-                place=places.get(job.id),
+                place=(place := places.get(job.id)) and replace(place, eta=forecast.band(job.id, now)),
                 penalty=penalties.get(job.user, 0.0),
             )
             for job in jobs

@@ -31,6 +31,7 @@ from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.disk import Floor
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
+from dopq.forecaster import Forecaster
 from dopq.housekeeping import Housekeeping
 from dopq.image_maker import BuildLimits
 from dopq.image_sweep import ImageSweep
@@ -152,6 +153,7 @@ class Node:
         self._runner = Runner(self.platform, DockerEngine(engine_url), results, probe, runner_settings, clock)
         capacity = _capacity(settings.queue, len(probe.survey().gpus))
         self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, capacity, clock)
+        self._forecaster = Forecaster(self.platform, journal, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
         images = Images(self._database)
@@ -180,6 +182,8 @@ class Node:
         self._started.callback(self._runner.stop)
         self._scheduler.start()
         self._started.callback(self._scheduler.stop, STOP_S)
+        self._forecaster.start()
+        self._started.callback(self._forecaster.stop, STOP_S)
         self._supervisor.start()
         self._started.callback(self._supervisor.stop, STOP_S)
         self._housekeeping.start()

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from dopq.config import QueueSettings
+from dopq.course import HISTORY, Fairness
 from dopq.job import Ended, Job, UserName, lease_of
 from dopq.ledger import Ledger
 from dopq.order import FairShare, Fifo, Order, Policy, Recency, recency_penalties
@@ -83,6 +85,22 @@ class Ranking:
                 return Recency(recency_penalties(self._finished))
             case Policy.FIFO:
                 return Fifo()
+
+    def run_times(self) -> RunTimes:
+        """What is known of them now; learns nothing more."""
+        return self._run_times.copy()
+
+    def fairness(self, run_times: RunTimes) -> Fairness:
+        """What the order goes by, for whoever wants to know how it goes on."""
+        return Fairness(
+            Policy(self._settings.policy),
+            self._ledger.accounts,
+            self._weights(),
+            tuple(islice(self._finished, HISTORY)),
+            self._settings.half_life_s,
+            self._settings.cpu_job_rate,
+            run_times.expected_s,
+        )
 
     def terms(self, leased: Iterable[Job], now: datetime) -> dict[UserName, Terms]:
         """What the fair order goes by, of every user who has ever used anything."""

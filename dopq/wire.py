@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dopq import errors
+from dopq.band import Band
 from dopq.errors import DopqError
 from dopq.job import (
     Ended,
@@ -37,10 +38,11 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a queued job stands (1 is next) and what it waits for."""
+    """Where a queued job stands (1 is next), what it waits for, and how long, if that can be said."""
 
     position: int
     reason: Reason
+    eta: Band | None = None
 
 
 def time_to_wire(at: datetime | None) -> str | None:
@@ -56,6 +58,11 @@ def reason_to_wire(reason: Reason | None) -> Plain | None:
 def problem_to_wire(problem: Problem) -> Plain:
     """A problem as `{where, what, instead}`."""
     return {"where": problem.where, "what": problem.what, "instead": problem.instead}
+
+
+def band_to_wire(band: Band) -> Plain:
+    """A band as `{p10, p50, p90}`, in seconds."""
+    return {"p10": band.p10_s, "p50": band.p50_s, "p90": band.p90_s}
 
 
 def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, penalty: float | None) -> Plain:
@@ -80,7 +87,7 @@ def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, pena
         "exit_code": job.state.exit_code if isinstance(job.state, Ended) else None,
         "reason": reason_to_wire(_reason(job, place)),
         "position": place.position if place else None,
-        "eta": None,
+        "eta": band_to_wire(place.eta) if place and place.eta else None,
         "penalty": penalty,
         "gpu_seconds": gpu_seconds(job.state, now),
         "image": str(work.image) if work else None,

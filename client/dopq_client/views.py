@@ -13,7 +13,7 @@ from dopq.errors import DopqError
 from dopq.job import StateName
 from dopq_client.clean import clean
 from dopq_client.shapes import Explanation, JobInfo, UserStatistics
-from dopq_client.words import NOTHING, ago, elapsed, local, outcome, reason, since, size, span
+from dopq_client.words import NOTHING, ago, elapsed, local, outcome, reason, since, size, span, start
 
 _STYLES: dict[str, str] = {
     StateName.BUILDING: "cyan",
@@ -77,6 +77,7 @@ def _job_card(job: JobInfo, now: datetime) -> RenderableType:
         ("state", state_text(job["state"])),
         ("why", reason(job)),
         ("place in queue", str(job["position"] or "")),
+        ("starts", start(job)),
         ("exit code", "" if job["exit_code"] is None else str(job["exit_code"])),
         ("GPUs", ("" if job["num_gpus"] is None else str(job["num_gpus"])) + (f": {held}" if held else "")),
         ("memory limit", size(job["memory_bytes"]) if job["memory_bytes"] else ""),
@@ -104,6 +105,8 @@ def _explanation(told: Explanation, now: datetime, *, with_terms: bool) -> Rende
     job = told["job"]
     place = f" It is number {job['position']} in the queue." if job["position"] else ""
     parts: list[RenderableType] = [Text(outcome(job) + place)]
+    if start(job):
+        parts.append(Text(f"It starts {start(job)}."))
     if told["until"]:
         parts.append(Text(f"That is over {ago(told['until'], now)} at the latest."))
     if with_terms:

@@ -108,6 +108,21 @@ def outcome(job: JobInfo) -> str:
     return f"Job {job['id']} ({clean(job['name'])}) {stands}{why}"
 
 
+def start(job: JobInfo) -> str:
+    """When a waiting job will start: `in about 2 h, between 40 min and 5 h`; empty when nobody can say."""
+    eta = job["eta"]
+    if eta is None:
+        return ""
+    low, middle, high = (_roughly(eta[key]) for key in ("p10", "p50", "p90"))
+    return f"in about {middle}" if low == high else f"in about {middle}, between {low} and {high}"
+
+
+def _roughly(seconds: float) -> str:
+    """A duration that nobody knows to the second: `40 min`, `2 h 10 min`, `14 h`."""
+    step_s = next((step_s for below_s, step_s in ((60, 1), (3600, 60), (36_000, 600)) if seconds < below_s), 3600)
+    return span(round(seconds / step_s) * step_s)
+
+
 def next_steps(job: JobInfo) -> str:
     """The commands that fit after a job was handed in."""
     number = job["id"]

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 
+from dopq.course import Fairness, Running, Situation
 from dopq.job import GpuId, JobId, UserName
-from dopq.lines import Queue, Waiting
+from dopq.lines import Queue, Turn, Waiting
 from dopq.order import Expected, FairShare, Fifo, Order, Policy, Recency, by_limit, recency_penalties
 from dopq.penalty import Account, charge_rate, committed, penalty, usage_at, with_rate
 from dopq.queue_model import View, decide
@@ -89,9 +91,34 @@ Progress = Callable[[int], None]
 """Called with the number of jobs that have ended."""
 
 
-def replay(trace: Sequence[TracedJob], setting: Setting, progress: Progress = lambda _: None) -> list[Run]:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A decision in a replay, for whoever watches.
+
+    Attributes:
+        joined, started: the jobs that did so at this moment.
+        situation: what the decision left; made only if asked for, since that takes as long as the queue.
+        run_times: what has been learnt until now; goes on learning.
+    """
+
+    now_s: float
+    joined: Sequence[Waiting]
+    started: Sequence[JobId]
+    situation: Callable[[], Situation]
+    run_times: RunTimes
+
+
+Watcher = Callable[[Moment], None]
+
+
+def replay(
+    trace: Sequence[TracedJob],
+    setting: Setting,
+    progress: Progress = lambda _: None,
+    watcher: Watcher = lambda _: None,
+) -> list[Run]:
     """When each job would have run, in the order of the trace; those that ask for more GPUs than there are do not."""
-    return _Replay(trace, setting).run(progress)
+    return _Replay(trace, setting).run(progress, watcher)
 
 
 class _Replay:
@@ -113,7 +140,7 @@ class _Replay:
         self._ends: list[tuple[float, JobId]] = []
         self._starts: dict[JobId, float] = {}
 
-    def run(self, progress: Progress) -> list[Run]:
+    def run(self, progress: Progress, watcher: Watcher) -> list[Run]:
         arrivals = deque((job.submit_s, JobId(number)) for number, job in enumerate(self._jobs))
         ended = 0
         while arrivals or self._ends:
@@ -121,10 +148,12 @@ class _Replay:
             while self._ends and self._ends[0][0] <= now_s:
                 self._end(heapq.heappop(self._ends)[1], now_s)
                 ended += 1
+            joined = []
             while arrivals and arrivals[0][0] <= now_s:
-                self._queue.add(self._waiting(arrivals.popleft()[1], now_s))
-            if len(self._queue):
-                self._start_jobs(now_s)
+                joined.append(self._waiting(arrivals.popleft()[1], now_s))
+                self._queue.add(joined[-1])
+            started = self._start_jobs(now_s) if len(self._queue) else []
+            watcher(Moment(now_s, joined, started, partial(self._situation, now_s), self._run_times))
             progress(ended)
         return [
             Run(job, start_s, start_s + run_s(job, self._setting))
@@ -145,13 +174,14 @@ class _Replay:
             return max(SHORTEST_S, min(job.limit_s or run_s(job, self._setting), self._setting.max_limit_s))
         return max(SHORTEST_S, min(self._longest_s, self._setting.max_limit_s))
 
-    def _start_jobs(self, now_s: float) -> None:
+    def _start_jobs(self, now_s: float) -> list[JobId]:
         holding = tuple(held for held, _ in self._occupying.values())
         decision = decide(
             self._queue,
             View(now_s, self._capacity, holding, self._order(now_s), overdue_s=self._setting.overdue_s),
         )
-        for held in decision.holding[len(holding) :]:
+        began = decision.holding[len(holding) :]
+        for held in began:
             waiting = self._queue.get(held.id)
             assert waiting is not None
             self._queue.start(held.id, now_s, decision.beyond)
@@ -159,6 +189,24 @@ class _Replay:
             self._charge(held, now_s, 1)
             self._starts[held.id] = now_s
             heapq.heappush(self._ends, (now_s + run_s(self._jobs[held.id], self._setting), held.id))
+        return [held.id for held in began]
+
+    def _situation(self, now_s: float) -> Situation:
+        running = tuple(Running(held, job) for held, job in self._occupying.values())
+        return Situation(
+            View(now_s, self._capacity, tuple(it.held for it in running), overdue_s=self._setting.overdue_s),
+            running,
+            tuple(self._queue),
+            tuple(Turn(*key, at_s) for key, at_s in self._queue.turns.items()),
+            Fairness(
+                self._setting.policy,
+                dict(self._accounts),
+                finished=tuple(self._history),
+                half_life_s=self._setting.half_life_s,
+                cpu_job_rate=self._setting.cpu_job_rate,
+                expected=self._expected,
+            ),
+        )
 
     def _end(self, job_id: JobId, now_s: float) -> None:
         held, _ = self._occupying.pop(job_id)

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from dopq.band import Band
 from dopq.errors import BundleRejected, ServiceUnreachable
+from dopq.forecast import Forecast
 from dopq.job import GpuId, Problem, Reason, StateName
 from dopq.room import Capacity
 from dopq.wire import problem_to_wire
@@ -52,6 +54,8 @@ def busy(node: InMemoryNode) -> InMemoryNode:
     node.queued("bert", "next-one", gpus=2)
     assert not node.platform.decide(Capacity(frozenset({GpuId("GPU-0"), GpuId("GPU-1")}), places=9)).starts
     node.queued("bert", HOSTILE)
+    eta = Band(2400.0, 7200.0, 18000.0)
+    node.platform.tell_forecast(Forecast(node.clock.now(), {job.id: eta for job in node.platform.alive()}))
     node.building(bundle="new.zip")
     full = Reason("waiting_for_space", "Waiting for space: 3.1 GiB free at /var/lib/docker, needs 10.0 GiB.")
     node.platform.hold(node.building("bert", bundle="late.zip").id, full)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dopq import errors
+from dopq.band import Band
 from dopq.errors import DopqError, NotFound, UserError
 from dopq.job import (
     Building,
@@ -109,7 +110,8 @@ def test_what_is_absent_is_null() -> None:
 
 
 def test_a_waiting_job_tells_its_place_and_reason() -> None:
-    job = told(Queued(WORK), Place(3, Reason("waits_for_gpus", "Waits.")))
+    job = told(Queued(WORK), Place(3, Reason("waits_for_gpus", "Waits."), Band(60.0, 90.0, 600.0)))
+    assert job["eta"] == {"p10": 60.0, "p50": 90.0, "p90": 600.0}
     assert job["position"] == 3
     assert job["reason"] == {"code": "waits_for_gpus", "sentence": "Waits."}
 
