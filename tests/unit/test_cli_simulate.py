@@ -239,7 +239,6 @@ def test_a_plot_without_matplotlib_names_what_to_install(
 
 
 def test_a_plot_is_a_picture(run: Run, trace: Path) -> None:
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'dopq[plot]'")
     assert run(trace, "--gpus", 8, "--policy", "all", "--plot", "plot.png").exit_code == 0
     assert Path("plot.png").read_bytes().startswith(b"\x89PNG\r\n")
 
