@@ -23,8 +23,11 @@ from dopq.utils.log import logger
 
 log = logger(__name__)
 
-COURSES = 5
+COURSES = 3
 """Draws of run times for each forecast."""
+
+DECISIONS = 1000
+"""... of each course: bounds what a forecast costs where 100,000 jobs wait; those further back have no ETA."""
 
 REST_S = 2.0
 """Seconds between two forecasts, at least."""
@@ -86,7 +89,7 @@ class Forecaster:
             return
         situation, run_times = found
         self._learn(situation)
-        bands = forecast(situation, [partial(run_times.drawn_s, draw=draw) for draw in range(COURSES)])
+        bands = forecast(situation, [partial(run_times.drawn_s, draw=it) for it in range(COURSES)], decisions=DECISIONS)
         corrected = self._calibration.corrector()
         told = {job_id: corrected(band) for job_id, band in bands.items()}
         for job_id, band in bands.items():

@@ -78,7 +78,7 @@ def test_what_cannot_start_has_no_eta(bench: Bench) -> None:
     bench.renew()
     assert [bench.eta(job) for job in (runs, impossible, building)] == [None, None, None]
     waits = bench.home.queued(BERT, gpus=1)
-    bench.home.platform.drain()
+    bench.home.platform.drain("olga", "new disks")
     bench.renew()
     assert bench.eta(waits) is None
 
