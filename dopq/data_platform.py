@@ -7,7 +7,6 @@ share or a peer.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -15,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 from dopq import dependencies, lifecycle, reference
 from dopq.config import ContainerSettings, QueueSettings
-from dopq.course import Running as Occupying
 from dopq.course import Situation
+from dopq.dispatch import Dispatch
 from dopq.errors import NotAllowed, NotFound, WrongState
 from dopq.forecast import Forecast
 from dopq.job import (
@@ -41,15 +40,14 @@ from dopq.job import (
     lease_of,
 )
 from dopq.ledger import Ledger
-from dopq.lines import Turn
 from dopq.queue_lock import Drain, QueueLock
-from dopq.queue_model import Decision, Quota, View, decide
-from dopq.queue_view import Defaults, as_waiting, holding
-from dopq.ranking import REMEMBERED, Ranking
+from dopq.queue_model import Decision
+from dopq.queue_view import Defaults
+from dopq.ranking import REMEMBERED
 from dopq.register import Listener, Register
 from dopq.room import Capacity
 from dopq.run_times import RunTimes
-from dopq.standing import Standing
+from dopq.stoppage import Stoppage
 from dopq.store import Event, Journal
 from dopq.users import Role, User, Users
 from dopq.utils.clock import Clock
@@ -76,19 +74,12 @@ class DataPlatform:
         ledger = Ledger(journal.accounts(), settings.half_life_s, settings.cpu_job_rate)
         given = container or ContainerSettings()
         self._settings = settings
-        self._defaults = Defaults(settings.default_time_limit_s, given.memory_bytes, given.stop_grace_s)
-        self._register = Register(journal, ledger, clock, self._defaults)
+        defaults = Defaults(settings.default_time_limit_s, given.memory_bytes, given.stop_grace_s)
+        self._register = Register(journal, ledger, clock, defaults)
         self._lock = self._register.lock
-        self._queue_watchers: list[Callable[[], None]] = []
-        self._standing: Standing | None = None
-        self._forecast = Forecast(clock.now(), {})
+        self._stoppage = Stoppage(journal, clock, self._lock)
         ended = reversed(journal.ended(REMEMBERED))
-        self._ranking = Ranking(ledger, self._weights, settings, self._defaults, ended)
-        self._register.subscribe(self._ranking.learn)
-        noted = journal.noted("lock")
-        self._queue_lock = QueueLock.from_json(noted) if noted else None
-        noted = journal.noted("drain")
-        self._drain = Drain.from_json(noted) if noted else None
+        self._dispatch = Dispatch(self._register, self._weights, settings, defaults, ended, clock.now())
 
     # --- being told ---------------------------------------------------------------------------------------------------
 
@@ -101,8 +92,7 @@ class DataPlatform:
 
     def watch_queue(self, watcher: Callable[[], None]) -> None:
         """Call `watcher` when the queue as a whole was locked, drained, or neither any more; the same rules apply."""
-        with self._lock:
-            self._queue_watchers.append(watcher)
+        self._stoppage.watch(watcher)
 
     def wait_for_change(self, after_seq: int, timeout_s: float) -> int:
         """Wait until some job has changed since journal entry `after_seq`, at most `timeout_s`; the newest entry."""
@@ -311,28 +301,18 @@ class DataPlatform:
 
     def exec_dopq_lock_state(self, owner: str, reason: str, lock_for: timedelta | None) -> QueueLock | None:
         """Lock the queue for a while, or unlock it (`lock_for` None). Running jobs go on; nothing new starts."""
-        with self._lock:
-            lock = QueueLock(owner, reason, self._clock.now() + lock_for) if lock_for else None
-            self._journal.note("lock", lock.to_json() if lock else None)
-            self._queue_lock = lock
-            self._tell_watchers()
-            return lock
+        if lock_for:
+            return self._stoppage.lock_for(owner, reason, lock_for)
+        self._stoppage.unlock()
+        return None
 
     def drain(self, owner: str, reason: str) -> Drain:
         """Start nothing more until `undrain`, also after a restart. Running jobs go on."""
-        with self._lock:
-            drain = Drain(owner, reason)
-            self._journal.note("drain", drain.to_json())
-            self._drain = drain
-            self._tell_watchers()
-            return drain
+        return self._stoppage.drain(owner, reason)
 
     def undrain(self) -> None:
         """Start jobs again. Twice is fine."""
-        with self._lock:
-            self._journal.note("drain", None)
-            self._drain = None
-            self._tell_watchers()
+        self._stoppage.undrain()
 
     def update_enqueued_container_list(self, jobs: Iterable[JobId], by: str) -> list[Job]:
         """Take jobs out of the queue. Those that are not in it any more are left as they are."""
@@ -365,47 +345,17 @@ class DataPlatform:
         `stopped`: the caller's own obstacle, such as an absent engine.
         """
         with self._lock:
-            self._register.end_rests()
-            now = self._clock.now()
-            occupying = tuple(it for job in self._register.leased() if (it := holding(job, self._defaults)))
-            view = View(
-                now.timestamp(),
-                capacity,
-                occupying,
-                self._ranking.order(self._register.leased(), now),
-                Quota(self._settings.max_gpus_per_user or math.inf, self._settings.max_jobs_per_user or math.inf),
-                self._stopped() or stopped,
-                self._settings.overdue_s,
-            )
-            decision = decide(self._register.queue, view)
-            self._register.beyond = decision.beyond
-            self._standing = Standing(self._register.queue, decision)
-            return decision
+            return self._dispatch.decide(capacity, self._stoppage.obstacle() or stopped, self._clock.now())
 
     def situation(self) -> tuple[Situation, RunTimes] | None:
         """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""
         with self._lock:
-            if self._standing is None:
-                return None
-            queue, run_times = self._register.queue, self._ranking.run_times()
-            occupying = tuple(
-                Occupying(held, entry)
-                for job in self._register.leased()
-                if (held := holding(job, self._defaults)) and (entry := as_waiting(job, self._defaults))
-            )
-            view = replace(
-                self._standing.decision.view,
-                now_s=self._clock.now().timestamp(),
-                holding=tuple(it.held for it in occupying),
-                stopped=self._stopped() or self._standing.decision.view.stopped,
-            )
-            in_line = tuple(job for job in queue if job.id not in queue.aside)
-            turns = tuple(Turn(*key, at_s) for key, at_s in queue.turns.items())
-            return Situation(view, occupying, in_line, turns, self._ranking.fairness(run_times)), run_times
+            return self._dispatch.situation(self._stoppage.obstacle(), self._clock.now())
 
     def tell_forecast(self, forecast: Forecast) -> None:
         """Take over when waiting jobs will start, for all who ask; replaces what was told before."""
-        self._forecast = forecast
+        with self._lock:
+            self._dispatch.tell_forecast(forecast)
 
     def explain(self, job_id: JobId) -> Plain:
         """Why a job stands where it does: the reason, what it names, and what its user's place in the order is made of.
@@ -416,8 +366,8 @@ class DataPlatform:
         job = self.job(job_id)
         described = self.describe([job])[0]
         with self._lock:
-            cause = self._standing.why(job_id) if self._standing and isinstance(job.state, Queued) else None
-            terms = self._ranking.terms(self._register.leased(), self._clock.now())
+            cause = self._dispatch.why(job_id)
+            terms = self._dispatch.terms(self._clock.now())
         return {
             "job": described,
             "waits_for": [int(other) for other in (cause.waits_for if cause else ()) or self._waits_for(job)],
@@ -444,9 +394,7 @@ class DataPlatform:
 
     def queue_lock(self) -> QueueLock | None:
         """The lock that is in force now."""
-        with self._lock:
-            lock = self._queue_lock
-            return lock if lock and lock.until > self._clock.now() else None
+        return self._stoppage.queue_lock
 
     def story(self, job_id: JobId) -> list[Event]:
         """Everything that happened to a job, in order."""
@@ -484,15 +432,13 @@ class DataPlatform:
         jobs = list(jobs)
         now, penalties = self._clock.now(), self.penalties()
         with self._lock:  # only as long as it takes to place those who wait: a long history is told without it
-            waiting = [job.id for job in jobs if isinstance(job.state, Queued)] if self._standing else []
-            places = {job_id: self._standing.place(job_id) for job_id in waiting if self._standing}
-            forecast = self._forecast
+            places = self._dispatch.places(jobs, now)
         return [
             job_to_wire(
                 job,
                 node=self._node,
                 now=now,
-                place=(place := places.get(job.id)) and replace(place, eta=forecast.band(job.id, now)),
+                place=places.get(job.id),
                 penalty=penalties.get(job.user, 0.0),
             )
             for job in jobs
@@ -505,7 +451,7 @@ class DataPlatform:
     def get_enqueued_container_list(self, limit: int = 1000) -> list[Plain]:
         """The first jobs before their start, in queue order; those that have no image yet come last."""
         with self._lock:
-            in_line = self._standing.first(limit) if self._standing else []
+            in_line = self._dispatch.first(limit)
             waiting = [job for job in self._register.alive() if isinstance(job.state, Building | Held | Queued)]
         place = {job_id: number for number, job_id in enumerate(in_line)}
         waiting.sort(key=lambda job: (place.get(job.id, limit), not isinstance(job.state, Queued), job.id))
@@ -537,12 +483,12 @@ class DataPlatform:
     def get_dopq_status(self) -> Plain:
         """The queue as a whole."""
         states = Counter(job.state.name for job in self.alive())
-        lock = self.queue_lock()
+        lock, drain = self._stoppage.queue_lock, self._stoppage.draining
         return {
             "node": self._node,
             "jobs": {str(state): count for state, count in sorted(states.items())},
-            "draining": self._drain is not None,
-            "drain": self._drain.to_wire() if self._drain else None,
+            "draining": drain is not None,
+            "drain": drain.to_wire() if drain else None,
             "lock": lock.to_wire() if lock else None,
         }
 
@@ -572,11 +518,3 @@ class DataPlatform:
 
     def _weights(self) -> dict[UserName, float]:
         return {user.name: user.weight for user in self._users.all()}
-
-    def _tell_watchers(self) -> None:
-        for watcher in self._queue_watchers:
-            watcher()
-
-    def _stopped(self) -> Reason | None:
-        stop = self._drain or self.queue_lock()
-        return stop.obstacle() if stop else None

@@ -1,0 +1,109 @@
+"""Who is to start, how everybody else stands, and when they will start: the queue model, fed from the register.
+
+Not thread-safe: its owner holds the register's lock, under which alone the queue stands still.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from dopq.config import QueueSettings
+from dopq.course import Running as Occupying
+from dopq.course import Situation
+from dopq.forecast import Forecast
+from dopq.job import Job, JobId, Queued, Reason, UserName
+from dopq.lines import Turn
+from dopq.queue_model import Decision, Quota, View, decide
+from dopq.queue_view import Defaults, as_waiting, holding
+from dopq.ranking import Ranking, Terms
+from dopq.register import Register
+from dopq.room import Capacity
+from dopq.run_times import RunTimes
+from dopq.standing import Standing
+from dopq.why import Why
+from dopq.wire import Place
+
+
+class Dispatch:
+    """The newest decision and the newest forecast, and what they say of each job."""
+
+    def __init__(
+        self,
+        register: Register,
+        weights: Callable[[], Mapping[UserName, float]],
+        settings: QueueSettings,
+        defaults: Defaults,
+        ended: Iterable[Job],
+        now: datetime,
+    ) -> None:
+        """`ended`: jobs that ended before this life of the node, the first to end first."""
+        self._register = register
+        self._settings = settings
+        self._defaults = defaults
+        self._ranking = Ranking(register.ledger, weights, settings, defaults, ended)
+        self._standing: Standing | None = None
+        self._forecast = Forecast(now, {})
+        register.subscribe(self._ranking.learn)
+
+    def decide(self, capacity: Capacity, stopped: Reason | None, now: datetime) -> Decision:
+        """Who is to start now; how everybody else stands is kept for those who ask."""
+        self._register.end_rests()
+        leased = self._register.leased()
+        view = View(
+            now.timestamp(),
+            capacity,
+            tuple(it for job in leased if (it := holding(job, self._defaults))),
+            self._ranking.order(leased, now),
+            Quota(self._settings.max_gpus_per_user or math.inf, self._settings.max_jobs_per_user or math.inf),
+            stopped,
+            self._settings.overdue_s,
+        )
+        decision = decide(self._register.queue, view)
+        self._register.beyond = decision.beyond
+        self._standing = Standing(self._register.queue, decision)
+        return decision
+
+    def situation(self, stopped: Reason | None, now: datetime) -> tuple[Situation, RunTimes] | None:
+        """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""
+        if self._standing is None:
+            return None
+        queue, run_times = self._register.queue, self._ranking.run_times()
+        occupying = tuple(
+            Occupying(held, entry)
+            for job in self._register.leased()
+            if (held := holding(job, self._defaults)) and (entry := as_waiting(job, self._defaults))
+        )
+        view = replace(
+            self._standing.decision.view,
+            now_s=now.timestamp(),
+            holding=tuple(it.held for it in occupying),
+            stopped=stopped or self._standing.decision.view.stopped,
+        )
+        in_line = tuple(job for job in queue if job.id not in queue.aside)
+        turns = tuple(Turn(*key, at_s) for key, at_s in queue.turns.items())
+        return Situation(view, occupying, in_line, turns, self._ranking.fairness(run_times)), run_times
+
+    def tell_forecast(self, forecast: Forecast) -> None:
+        """Take over when waiting jobs will start; replaces what was told before."""
+        self._forecast = forecast
+
+    def first(self, count: int) -> list[JobId]:
+        """The first jobs of the queue, in its order."""
+        return self._standing.first(count) if self._standing else []
+
+    def places(self, jobs: Iterable[Job], now: datetime) -> dict[JobId, Place]:
+        """Where those of the jobs stand that wait for their turn, and when they will start."""
+        waiting = [job.id for job in jobs if isinstance(job.state, Queued)] if self._standing else []
+        placed = {job_id: place for job_id in waiting if self._standing and (place := self._standing.place(job_id))}
+        return {job_id: replace(place, eta=self._forecast.band(job_id, now)) for job_id, place in placed.items()}
+
+    def why(self, job_id: JobId) -> Why | None:
+        """Why a job waits for its turn; None for one that does not."""
+        return self._standing.why(job_id) if self._standing else None
+
+    def terms(self, now: datetime) -> dict[UserName, Terms]:
+        """What the fair order of the users is made of."""
+        return self._ranking.terms(self._register.leased(), now)
