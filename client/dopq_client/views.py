@@ -105,10 +105,10 @@ def _explanation(told: Explanation, now: datetime, *, with_terms: bool) -> Rende
     job = told["job"]
     place = f" It is number {job['position']} in the queue." if job["position"] else ""
     parts: list[RenderableType] = [Text(outcome(job) + place)]
-    if start(job):
-        parts.append(Text(f"It starts {start(job)}."))
     if told["until"]:
         parts.append(Text(f"That is over {ago(told['until'], now)} at the latest."))
+    if start(job):
+        parts.append(Text(f"It starts {start(job)}."))
     if with_terms:
         parts += [Text(), Text(f"Policy: {clean(told['policy'])}. The smallest penalty goes first."), _terms(told)]
     return Group(*parts)

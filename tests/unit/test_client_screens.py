@@ -108,6 +108,11 @@ def test_the_history(busy: InMemoryNode, client: DopqClient, width: int) -> None
 
 
 @width
+def test_why_a_job_waits_and_when_it_starts(busy: InMemoryNode, client: DopqClient, width: int) -> None:
+    check("why", views.explanations([client.explain(6)], now(busy), with_terms=False), width=width)
+
+
+@width
 def test_all_about_jobs(busy: InMemoryNode, client: DopqClient, width: int) -> None:
     check("cards", views.job_cards([client.job(number) for number in (2, 4, 5, 6, 7)], now(busy)), width=width)
 
