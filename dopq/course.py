@@ -104,11 +104,12 @@ class Course:
     def _start_jobs(self) -> list[JobId]:
         holding = tuple(it.held for it in self._occupying.values())
         view = replace(self._view, now_s=self._now_s, holding=holding, order=self._order())
-        began = decide(self._queue, view).holding[len(holding) :]
+        decision = decide(self._queue, view)
+        began = decision.holding[len(holding) :]
         for held in began:
             job = self._queue.get(held.id)
             assert job is not None
-            self._queue.start(held.id, self._now_s)
+            self._queue.start(held.id, self._now_s, decision.beyond)
             self._occupying[held.id] = Running(held, job)
             self._charge(held, 1)
             self._starts[held.id] = self._now_s

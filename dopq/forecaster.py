@@ -27,7 +27,10 @@ COURSES = 3
 """Draws of run times for each forecast."""
 
 DECISIONS = 1000
-"""... of each course: bounds what a forecast costs where 100,000 jobs wait; those further back have no ETA."""
+"""... of each course, where up to 2,000 jobs wait; those further back have no ETA."""
+
+WORK = 2_000_000
+"""Decisions times waiting jobs, at most: with 100,000 of them a forecast looks 20 decisions ahead."""
 
 REST_S = 2.0
 """Seconds between two forecasts, at least."""
@@ -89,7 +92,8 @@ class Forecaster:
             return
         situation, run_times = found
         self._learn(situation)
-        bands = forecast(situation, [partial(run_times.drawn_s, draw=it) for it in range(COURSES)], decisions=DECISIONS)
+        decisions = min(DECISIONS, WORK // max(1, len(situation.waiting)))
+        bands = forecast(situation, [partial(run_times.drawn_s, draw=it) for it in range(COURSES)], decisions=decisions)
         corrected = self._calibration.corrector()
         told = {job_id: corrected(band) for job_id, band in bands.items()}
         for job_id, band in bands.items():
