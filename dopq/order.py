@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from dopq.job import UserName
 from dopq.lines import Queue, UserLines, Waiting, came
@@ -44,7 +44,15 @@ class Policy(StrEnum):
 
 
 class Order(Protocol):
-    """One order of users and jobs."""
+    """One order of users and jobs.
+
+    Attributes:
+        promises: whether the first user none of whose jobs fits is promised a start. Worth it only where that user
+            stays the first for a while: else GPUs are kept free for one after the other, and nobody gets to start.
+    """
+
+    @property
+    def promises(self) -> bool: ...  # noqa: D102 - see above
 
     def of_user(self, user: UserName, held_gpus: float, job: Waiting) -> Key:
         """Where a user stands who holds so many GPUs (see `counts_as`) and whose next job is `job`."""
@@ -66,6 +74,7 @@ class FairShare:
 
     penalties: Mapping[UserName, float]
     expected: Expected = by_limit
+    promises: ClassVar[bool] = True
 
     def of_user(self, user: UserName, held_gpus: float, job: Waiting) -> Key:
         """See `Order`."""
@@ -82,6 +91,7 @@ class Recency:
     """DoPQ 1.0's rule: whoever finished a job least recently goes first, whatever those jobs used."""
 
     penalties: Mapping[UserName, float]
+    promises: ClassVar[bool] = False
 
     def of_user(self, user: UserName, held_gpus: float, job: Waiting) -> Key:
         """See `Order`. What runs counts for nothing here, as it did there."""
@@ -95,6 +105,8 @@ class Recency:
 @dataclass(frozen=True, slots=True)
 class Fifo:
     """Who came first goes first, whoever it is."""
+
+    promises: ClassVar[bool] = False
 
     def of_user(self, user: UserName, held_gpus: float, job: Waiting) -> Key:
         """See `Order`."""

@@ -224,7 +224,11 @@ class _Walk:
     def _reserve_for(self, user: UserName) -> None:
         """Give a user the reservation who got nothing in this walk though some of their jobs could ever start."""
         by_demand = self._queue.users[user].by_demand
-        if user in self._served or all(demand.needs_gpu in self.reservations for demand in by_demand):
+        if (
+            not self._view.order.promises
+            or user in self._served
+            or all(demand.needs_gpu in self.reservations for demand in by_demand)
+        ):
             return
         possible = {
             demand: lines

@@ -72,8 +72,9 @@ class Ranking:
         """A job changed: if it has ended, remember who finished, and how long it ran."""
         if isinstance(job.state, Ended) and job.state.lease is not None:
             self._finished.appendleft(job.user)
-            if job.state.started_at is not None:
-                self._run_times.learn(job.user, job.name, (job.state.at - job.state.started_at).total_seconds())
+            entry = as_waiting(job, self._defaults)
+            if entry and job.state.started_at is not None:
+                self._run_times.learn(entry, (job.state.at - job.state.started_at).total_seconds())
 
     def order(self, leased: Iterable[Job], now: datetime) -> Order:
         """The order of this moment. `leased`: the jobs that occupy the node."""

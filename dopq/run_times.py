@@ -25,10 +25,10 @@ SHORTEST_S = 1.0
 
 
 class RunTimes:
-    """The run times of what has ended, by user and name."""
+    """The run times of what has ended: by user and name, by user and number of GPUs, by user."""
 
     def __init__(self) -> None:
-        self._logs: dict[tuple[UserName, str | None], tuple[float, ...]] = {}
+        self._logs: dict[tuple[UserName, str | int | None], tuple[float, ...]] = {}
         self._surprises: deque[float] = deque(maxlen=SURPRISES)  # logarithms of real by expected run times
 
     def copy(self) -> Self:
@@ -38,17 +38,17 @@ class RunTimes:
         other._surprises = self._surprises.copy()
         return other
 
-    def learn(self, user: UserName, name: str, run_s: float) -> None:
-        """A job of that user and name ran for `run_s` seconds."""
+    def learn(self, job: Waiting, run_s: float) -> None:
+        """A job ran for `run_s` seconds."""
         log = math.log(max(SHORTEST_S, run_s))
-        if logs := self._known(user, name):
+        if logs := self._known(job):
             self._surprises.append(log - sum(logs) / len(logs))
-        for key in ((user, name), (user, None)):
+        for key in _keys(job):
             self._logs[key] = (*self._logs.get(key, ()), log)[-REMEMBERED:]
 
     def expected_s(self, job: Waiting) -> float:
         """Seconds that a job will most likely run: at most its limit, and that where nothing is known of its user."""
-        logs = self._known(job.user, job.name)
+        logs = self._known(job)
         # Of the logarithms, since run times differ by factors: the mean would be the longest one's.
         return min(job.limit_s, math.exp(sum(logs) / len(logs))) if logs else job.limit_s
 
@@ -66,5 +66,10 @@ class RunTimes:
         # A hash instead of a generator: a draw must not depend on how many other jobs were asked about before.
         return math.exp(self._surprises[crc32(f"{draw} {job}".encode()) % len(self._surprises)])
 
-    def _known(self, user: UserName, name: str) -> tuple[float, ...]:
-        return self._logs.get((user, name)) or self._logs.get((user, None), ())
+    def _known(self, job: Waiting) -> tuple[float, ...]:
+        return next((logs for key in _keys(job) if (logs := self._logs.get(key))), ())
+
+
+def _keys(job: Waiting) -> tuple[tuple[UserName, str | int | None], ...]:
+    """Under which its run time is remembered, the closest first."""
+    return (job.user, job.name), (job.user, job.demand.gpus), (job.user, None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -16,7 +16,7 @@ from functools import partial
 from dopq.course import Fairness, Running, Situation
 from dopq.job import GpuId, JobId, UserName
 from dopq.lines import Queue, Turn, Waiting
-from dopq.order import Expected, FairShare, Fifo, Order, Policy, Recency, by_limit, recency_penalties
+from dopq.order import FairShare, Fifo, Order, Policy, Recency, recency_penalties
 from dopq.penalty import Account, charge_rate, committed, penalty, usage_at, with_rate
 from dopq.queue_model import View, decide
 from dopq.reservation import Holding
@@ -133,7 +133,7 @@ class _Replay:
         self._queue = Queue()
         self._longest_s = max((job.duration_s for job in self._jobs), default=SHORTEST_S)
         self._run_times = RunTimes()
-        self._expected: Expected = self._run_times.expected_s if setting.limits is Limits.HISTORY else by_limit
+        self._alike: defaultdict[tuple[UserName, str], set[JobId]] = defaultdict(set)  # waiting jobs, by name
         self._accounts: dict[UserName, Account] = {}
         self._history: deque[UserName] = deque(maxlen=HISTORY)
         self._occupying: dict[JobId, tuple[Holding, Waiting]] = {}
@@ -166,8 +166,22 @@ class _Replay:
         waiting = Waiting(job_id, UserName(job.user), Demand(job.num_gpus), 0, now_s, self._limit_s(job), job.name)
         if self._setting.limits is not Limits.HISTORY:
             return waiting
-        expected_s = self._run_times.expected_s(waiting)
-        return Waiting(job_id, waiting.user, waiting.demand, 0, now_s, expected_s, job.name)
+        self._alike[waiting.user, waiting.name].add(job_id)
+        return self._predicted(waiting)
+
+    def _predicted(self, waiting: Waiting) -> Waiting:
+        """A job with what is expected of it now for a limit."""
+        unlimited = replace(waiting, limit_s=self._limit_s(self._jobs[waiting.id]))
+        return replace(waiting, limit_s=max(SHORTEST_S, self._run_times.expected_s(unlimited)))
+
+    def _learn(self, ended: Waiting) -> None:
+        """A job has ended: what is expected of those like it that wait is no longer what it was."""
+        self._run_times.learn(ended, run_s(self._jobs[ended.id], self._setting))
+        if self._setting.limits is Limits.HISTORY:
+            alike = self._alike[ended.user, ended.name]
+            for waiting in [self._queue.get(job_id) for job_id in sorted(alike)]:
+                if waiting is not None:
+                    self._queue.add(self._predicted(waiting))
 
     def _limit_s(self, job: TracedJob) -> float:
         if self._setting.limits is Limits.TRUE:
@@ -186,6 +200,7 @@ class _Replay:
             assert waiting is not None
             self._queue.start(held.id, now_s, decision.beyond)
             self._occupying[held.id] = held, waiting
+            self._alike[waiting.user, waiting.name].discard(held.id)
             self._charge(held, now_s, 1)
             self._starts[held.id] = now_s
             heapq.heappush(self._ends, (now_s + run_s(self._jobs[held.id], self._setting), held.id))
@@ -204,16 +219,14 @@ class _Replay:
                 finished=tuple(self._history),
                 half_life_s=self._setting.half_life_s,
                 cpu_job_rate=self._setting.cpu_job_rate,
-                expected=self._expected,
             ),
         )
 
     def _end(self, job_id: JobId, now_s: float) -> None:
-        held, _ = self._occupying.pop(job_id)
+        held, waiting = self._occupying.pop(job_id)
         self._charge(held, now_s, -1)
         self._history.appendleft(held.user)
-        job = self._jobs[job_id]
-        self._run_times.learn(held.user, job.name, run_s(job, self._setting))
+        self._learn(waiting)
 
     def _charge(self, held: Holding, now_s: float, sign: int) -> None:
         account = self._accounts.get(held.user, Account())
@@ -227,13 +240,13 @@ class _Replay:
             case Policy.RECENCY:
                 return Recency(recency_penalties(self._history))
             case Policy.FAIRSHARE:
-                return FairShare(self._penalties(now_s), self._expected)
+                return FairShare(self._penalties(now_s))
 
     def _penalties(self, now_s: float) -> dict[UserName, float]:
         ahead: dict[UserName, float] = {}
-        for held, waiting in self._occupying.values():
+        for held, _ in self._occupying.values():
             rate = charge_rate(held.demand.gpus, self._setting.cpu_job_rate)
-            left_s = held.since_s + self._expected(waiting) - now_s
+            left_s = held.since_s + held.limit_s - now_s
             ahead[held.user] = ahead.get(held.user, 0.0) + committed(rate, left_s)
         return {
             user: penalty(

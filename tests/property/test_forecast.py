@@ -157,7 +157,7 @@ def test_draws_are_made_from_what_runs_differed_from_what_was_expected() -> None
     run_times = RunTimes()
     assert run_times.drawn_s(job(1, 1), 0) == 100.0
     for run_s in (10.0, 10.0, 20.0):  # as expected, then twice that
-        run_times.learn(ANNA, "", run_s)
+        run_times.learn(job(0, 1), run_s)
     expected_s = run_times.expected_s(job(1, 1))
     drawn = {round(run_times.drawn_s(job(number, 1), 0) / expected_s, 6) for number in range(50)}
     assert drawn == {1.0, 2.0}

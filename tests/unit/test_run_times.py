@@ -11,7 +11,7 @@ from tests.queues import ANNA, BERT, waiting
 def learned(*runs: tuple[str, float]) -> RunTimes:
     times = RunTimes()
     for name, run_s in runs:
-        times.learn(ANNA, name, run_s)
+        times.learn(waiting(0, ANNA, name=name), run_s)
     return times
 
 
