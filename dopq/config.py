@@ -149,10 +149,11 @@ class QueueSettings(Section):
 
 
 class GpuSettings(Section):
-    """Which GPUs this node hands out."""
+    """Which GPUs this node hands out, and what they count."""
 
     devices: Annotated[str, Field(pattern=r"^(all|none|simulate:[0-9]{1,3})$")] | list[str] = "all"
     default_gpus: Annotated[int, Field(ge=-1)] = -1
+    weights: dict[Annotated[str, Field(min_length=1)], Positive] = {}
 
 
 class ContainerSettings(Section):

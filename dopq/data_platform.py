@@ -179,14 +179,14 @@ class DataPlatform:
     # --- commands: running --------------------------------------------------------------------------------------------
 
     def begin(self, job_id: JobId, gpus: frozenset[GpuId]) -> Job:
-        """Give a queued job its GPUs. On disk before any engine is asked for a container.
+        """Give a queued job its GPUs, charged as they count by now. On disk before any engine is asked for a container.
 
         Raises:
             WrongState: the job left the queue, or a GPU was given away since the decision; decide anew.
         """
         with self._lock:
             job = self._register.live(job_id)
-            state = lifecycle.begun(job, gpus, self._clock.now())
+            state = lifecycle.begun(job, gpus, self._dispatch.rate(job, gpus), self._clock.now())
             taken = gpus & self._register.gpus_held()
             if taken:
                 raise WrongState(f"GPU {min(taken)} is held by another job.")

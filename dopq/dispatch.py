@@ -14,10 +14,10 @@ from dopq.config import QueueSettings
 from dopq.course import Running as Occupying
 from dopq.course import Situation
 from dopq.forecast import Forecast
-from dopq.job import Job, JobId, Queued, Reason, UserName
+from dopq.job import GpuId, Job, JobId, Queued, Reason, UserName, lease_of, work_of
 from dopq.lines import Turn
 from dopq.queue_model import Decision, Quota, View, decide
-from dopq.queue_view import Defaults, as_waiting, holding
+from dopq.queue_view import Defaults, as_waiting, demand_of, holding
 from dopq.ranking import Ranking, Terms
 from dopq.register import Register
 from dopq.room import Capacity
@@ -66,15 +66,23 @@ class Dispatch:
         self._standing = Standing(self._register.queue, decision)
         return decision
 
+    def rate(self, job: Job, gpus: Iterable[GpuId]) -> float:
+        """GPUs to charge for a job that is given these: as many as they count by the newest decision."""
+        capacity = self._standing.decision.view.capacity if self._standing else Capacity()
+        work = work_of(job.state)
+        return self._register.ledger.rate_for(capacity.weighed(demand_of(work, self._defaults), gpus) if work else 0.0)
+
     def situation(self, stopped: Reason | None, now: datetime) -> tuple[Situation, RunTimes] | None:
         """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""
         if self._standing is None:
             return None
         queue, run_times = self._register.queue, self._ranking.run_times()
         occupying = tuple(
-            Occupying(held, entry)
+            Occupying(held, entry, self._register.ledger.rate_of(lease))
             for job in self._register.leased()
-            if (held := holding(job, self._defaults)) and (entry := as_waiting(job, self._defaults))
+            if (lease := lease_of(job.state))
+            and (held := holding(job, self._defaults))
+            and (entry := as_waiting(job, self._defaults))
         )
         view = replace(
             self._standing.decision.view,

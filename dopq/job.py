@@ -225,11 +225,17 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one attempt at a job to hold GPUs. Ends only when the engine says that the container is gone."""
+    """The right of one attempt at a job to hold GPUs. Ends only when the engine says that the container is gone.
+
+    Attributes:
+        rate: GPUs that are charged for it, as the settings were at its begin; None, in journals from before there were
+            weights: as many as it holds, or `queue.cpu_job_rate`.
+    """
 
     attempt: int
     gpus: frozenset[GpuId]
     since: datetime
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

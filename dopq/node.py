@@ -152,7 +152,9 @@ class Node:
         probe = probe_for(settings.gpu.devices)
         self._runner = Runner(self.platform, DockerEngine(engine_url), results, probe, runner_settings, clock)
         capacity = _capacity(settings.queue, len(probe.survey().gpus))
-        self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, capacity, clock)
+        self._scheduler = Scheduler(
+            self.platform, probe, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
+        )
         self._forecaster = Forecaster(self.platform, journal, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)

@@ -53,8 +53,8 @@ def refunded(account: Account, rate: float, since_s: float, half_life_s: float) 
     return replace(account, usage=max(0.0, account.usage - too_much))
 
 
-def charge_rate(gpus: int, cpu_job_rate: float) -> float:
-    """GPUs to charge for a job: those it holds, or the small rate of a job that runs on the CPU alone."""
+def charge_rate(gpus: float, cpu_job_rate: float) -> float:
+    """GPUs to charge for a job: as many as its own count, or the small rate of a job that runs on the CPU alone."""
     return float(gpus) if gpus else cpu_job_rate
 
 
