@@ -20,7 +20,7 @@ from dopq.queue_model import Decision, Quota, View, decide
 from dopq.queue_view import Defaults, as_waiting, demand_of, holding
 from dopq.ranking import Ranking, Terms
 from dopq.register import Register
-from dopq.room import Capacity
+from dopq.room import Capacity, Demand
 from dopq.run_times import RunTimes
 from dopq.standing import Standing
 from dopq.why import Why
@@ -66,11 +66,13 @@ class Dispatch:
         self._standing = Standing(self._register.queue, decision)
         return decision
 
-    def rate(self, job: Job, gpus: Iterable[GpuId]) -> float:
-        """GPUs to charge for a job that is given these: as many as they count by the newest decision."""
-        capacity = self._standing.decision.view.capacity if self._standing else Capacity()
+    def part_and_rate(self, job: Job, gpus: Iterable[GpuId]) -> tuple[float, float]:
+        """How much of each of these GPUs the job gets, and at how many GPUs it is charged, by the newest decision."""
+        ours = Capacity(slots_per_gpu=self._defaults.slots_per_gpu)
+        capacity = self._standing.decision.view.capacity if self._standing else ours
         work = work_of(job.state)
-        return self._register.ledger.rate_for(capacity.weighed(demand_of(work, self._defaults), gpus) if work else 0.0)
+        demand = demand_of(work, self._defaults) if work else Demand()
+        return capacity.part(demand), self._register.ledger.rate_for(capacity.weighed(demand, gpus))
 
     def situation(self, stopped: Reason | None, now: datetime) -> tuple[Situation, RunTimes] | None:
         """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""

@@ -121,6 +121,7 @@ leases = st.builds(
     st.frozensets(texts.map(GpuId), max_size=4),
     times,
     st.none() | st.floats(0, 1e4),
+    st.floats(0, 1),
 )
 uses = st.builds(ResourceUse, st.none() | st.floats(0, 1e9), st.none() | st.integers(0, 2**45))
 states = (
