@@ -27,6 +27,8 @@ BaseImage = Annotated[str, Field(min_length=1, pattern=r"^\S+$")]
 """Name of an image, in which `{version}` stands for the version."""
 PYTHON_VERSION = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
 Port = Annotated[int, Field(ge=0, le=65535)]
+MOST_SLOTS = 16
+"""Into how many slots a GPU can be parted."""
 # Only this machine: without TLS a token would cross the network in the clear.
 Loopback = Annotated[str, Field(pattern=r"^(127(\.[0-9]{1,3}){3}|localhost|::1)$")]
 
@@ -149,10 +151,12 @@ class QueueSettings(Section):
 
 
 class GpuSettings(Section):
-    """Which GPUs this node hands out."""
+    """Which GPUs this node hands out, and what they count."""
 
     devices: Annotated[str, Field(pattern=r"^(all|none|simulate:[0-9]{1,3})$")] | list[str] = "all"
     default_gpus: Annotated[int, Field(ge=-1)] = -1
+    slots_per_gpu: Annotated[int, Field(ge=1, le=MOST_SLOTS)] = 1
+    weights: dict[Annotated[str, Field(min_length=1)], Positive] = {}
 
 
 class ContainerSettings(Section):

@@ -24,10 +24,15 @@ HISTORY = 60
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A job that occupies the node, and how it stood in the queue: what is expected of its run goes by that."""
+    """A job that occupies the node, and how it stood in the queue: what is expected of its run goes by that.
+
+    Attributes:
+        rate: GPUs that are charged for it.
+    """
 
     held: Holding
     job: Waiting
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +115,23 @@ class Course:
             job = self._queue.get(held.id)
             assert job is not None
             self._queue.start(held.id, self._now_s, decision.beyond)
-            self._occupying[held.id] = Running(held, job)
-            self._charge(held, 1)
+            gpus = self._view.capacity.weighed(held.demand, held.gpus)
+            self._occupying[held.id] = Running(held, job, charge_rate(gpus, self._fairness.cpu_job_rate))
+            self._charge(self._occupying[held.id], 1)
             self._starts[held.id] = self._now_s
             heapq.heappush(self._ends, (self._now_s + self._run_s(job), held.id))
         return [held.id for held in began]
 
     def _end(self, job_id: JobId) -> None:
-        held = self._occupying.pop(job_id).held
-        self._charge(held, -1)
-        self._finished.appendleft(held.user)
+        ended = self._occupying.pop(job_id)
+        self._charge(ended, -1)
+        self._finished.appendleft(ended.held.user)
 
-    def _charge(self, held: Holding, sign: int) -> None:
-        fairness, account = self._fairness, self._accounts.get(held.user, Account())
-        rate = account.rate + sign * charge_rate(len(held.gpus), fairness.cpu_job_rate)
-        self._accounts[held.user] = with_rate(account, max(0.0, rate), self._now_s, fairness.half_life_s)
+    def _charge(self, it: Running, sign: int) -> None:
+        user, half_life_s = it.held.user, self._fairness.half_life_s
+        account = self._accounts.get(user, Account())
+        rate = max(0.0, account.rate + sign * it.rate)
+        self._accounts[user] = with_rate(account, rate, self._now_s, half_life_s)
 
     def _order(self) -> Order:
         match self._fairness.policy:
@@ -139,9 +146,8 @@ class Course:
         fairness = self._fairness
         ahead: dict[UserName, float] = {}
         for it in self._occupying.values():
-            rate = charge_rate(len(it.held.gpus), fairness.cpu_job_rate)
             left_s = it.held.since_s + fairness.expected(it.job) - self._now_s
-            ahead[it.held.user] = ahead.get(it.held.user, 0.0) + committed(rate, left_s)
+            ahead[it.held.user] = ahead.get(it.held.user, 0.0) + committed(it.rate, left_s, fairness.half_life_s)
         return {
             user: penalty(
                 usage_at(self._accounts.get(user, Account()), self._now_s, fairness.half_life_s) + ahead.get(user, 0.0),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from dopq import dependencies, lifecycle, reference
-from dopq.config import ContainerSettings, QueueSettings
+from dopq.config import ContainerSettings, GpuSettings, QueueSettings
 from dopq.course import Situation
 from dopq.dispatch import Dispatch
 from dopq.errors import NotAllowed, NotFound, WrongState
@@ -65,8 +65,9 @@ class DataPlatform:
         settings: QueueSettings,
         node: str,
         container: ContainerSettings | None = None,
+        gpu: GpuSettings | None = None,
     ) -> None:
-        """`container` says what a job gets that names nothing, and how long one may take to stop."""
+        """`container`, `gpu`: what a job gets that names nothing, how long one may take to stop, and what a slot is."""
         self._journal = journal
         self._users = users
         self._clock = clock
@@ -74,7 +75,8 @@ class DataPlatform:
         ledger = Ledger(journal.accounts(), settings.half_life_s, settings.cpu_job_rate)
         given = container or ContainerSettings()
         self._settings = settings
-        defaults = Defaults(settings.default_time_limit_s, given.memory_bytes, given.stop_grace_s)
+        self._slots_per_gpu = (gpu or GpuSettings()).slots_per_gpu
+        defaults = Defaults(settings.default_time_limit_s, given.memory_bytes, given.stop_grace_s, self._slots_per_gpu)
         self._register = Register(journal, ledger, clock, defaults)
         self._lock = self._register.lock
         self._stoppage = Stoppage(journal, clock, self._lock)
@@ -179,16 +181,16 @@ class DataPlatform:
     # --- commands: running --------------------------------------------------------------------------------------------
 
     def begin(self, job_id: JobId, gpus: frozenset[GpuId]) -> Job:
-        """Give a queued job its GPUs. On disk before any engine is asked for a container.
+        """Give a queued job its GPUs, or slots of one, and charge them. On disk before an engine is asked for anything.
 
         Raises:
             WrongState: the job left the queue, or a GPU was given away since the decision; decide anew.
         """
         with self._lock:
             job = self._register.live(job_id)
-            state = lifecycle.begun(job, gpus, self._clock.now())
-            taken = gpus & self._register.gpus_held()
-            if taken:
+            part, rate = self._dispatch.part_and_rate(job, gpus)
+            state = lifecycle.begun(job, gpus, part, rate, self._clock.now())
+            if taken := self._register.too_full(gpus, part):
                 raise WrongState(f"GPU {min(taken)} is held by another job.")
             cause = f"chosen, on {', '.join(sorted(gpus))}" if gpus else "chosen, on the CPU"
             return self._register.move(job, state, Actor.SCHEDULER, cause)
@@ -440,6 +442,7 @@ class DataPlatform:
                 now=now,
                 place=places.get(job.id),
                 penalty=penalties.get(job.user, 0.0),
+                slots_per_gpu=self._slots_per_gpu,
             )
             for job in jobs
         ]
@@ -466,7 +469,8 @@ class DataPlatform:
         counts, penalties = self._journal.counts(), self.penalties()
         with self._lock:
             usage = self._register.ledger.usage(self._clock.now())
-            held = Counter(job.user for job in self._register.leased() for _ in gpus_held(job.state))
+            pairs = {(job.user, gpu) for job in self._register.leased() for gpu in gpus_held(job.state)}
+        held = Counter(user for user, _ in pairs)
         return [
             {
                 "user": str(user.name),

@@ -14,13 +14,13 @@ from dopq.config import QueueSettings
 from dopq.course import Running as Occupying
 from dopq.course import Situation
 from dopq.forecast import Forecast
-from dopq.job import Job, JobId, Queued, Reason, UserName
+from dopq.job import GpuId, Job, JobId, Queued, Reason, UserName, lease_of, work_of
 from dopq.lines import Turn
 from dopq.queue_model import Decision, Quota, View, decide
-from dopq.queue_view import Defaults, as_waiting, holding
+from dopq.queue_view import Defaults, as_waiting, demand_of, holding
 from dopq.ranking import Ranking, Terms
 from dopq.register import Register
-from dopq.room import Capacity
+from dopq.room import Capacity, Demand
 from dopq.run_times import RunTimes
 from dopq.standing import Standing
 from dopq.why import Why
@@ -66,15 +66,25 @@ class Dispatch:
         self._standing = Standing(self._register.queue, decision)
         return decision
 
+    def part_and_rate(self, job: Job, gpus: Iterable[GpuId]) -> tuple[float, float]:
+        """How much of each of these GPUs the job gets, and at how many GPUs it is charged, by the newest decision."""
+        ours = Capacity(slots_per_gpu=self._defaults.slots_per_gpu)
+        capacity = self._standing.decision.view.capacity if self._standing else ours
+        work = work_of(job.state)
+        demand = demand_of(work, self._defaults) if work else Demand()
+        return capacity.part(demand), self._register.ledger.rate_for(capacity.weighed(demand, gpus))
+
     def situation(self, stopped: Reason | None, now: datetime) -> tuple[Situation, RunTimes] | None:
         """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""
         if self._standing is None:
             return None
         queue, run_times = self._register.queue, self._ranking.run_times()
         occupying = tuple(
-            Occupying(held, entry)
+            Occupying(held, entry, self._register.ledger.rate_of(lease))
             for job in self._register.leased()
-            if (held := holding(job, self._defaults)) and (entry := as_waiting(job, self._defaults))
+            if (lease := lease_of(job.state))
+            and (held := holding(job, self._defaults))
+            and (entry := as_waiting(job, self._defaults))
         )
         view = replace(
             self._standing.decision.view,

@@ -162,7 +162,8 @@ class JobSpec:
 
     Attributes:
         name: the job's name, `[a-z0-9][a-z0-9_.-]{0,62}`.
-        gpus: whole GPUs, 0 for a job that runs on the CPU alone.
+        gpus: GPUs, 0 for a job that runs on the CPU alone.
+        slots: slots of its one GPU, which others may share then; None for whole GPUs.
         memory_bytes: limit on main memory; None leaves the node's default.
         shm_bytes: size of /dev/shm; None leaves the node's default.
         cpus: CPU share in cores; None for no limit.
@@ -182,6 +183,7 @@ class JobSpec:
 
     name: str
     gpus: int = 0
+    slots: int | None = None
     memory_bytes: int | None = None
     shm_bytes: int | None = None
     cpus: float | None = None
@@ -225,11 +227,19 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one attempt at a job to hold GPUs. Ends only when the engine says that the container is gone."""
+    """The right of one attempt at a job to hold GPUs. Ends only when the engine says that the container is gone.
+
+    Attributes:
+        rate: GPUs that are charged for it, as the settings were at its begin; None, in journals from before there were
+            weights: as many as it holds, or `queue.cpu_job_rate`.
+        part: how much it holds of each of its GPUs, 1 for whole ones. No number of slots, whose size is a setting.
+    """
 
     attempt: int
     gpus: frozenset[GpuId]
     since: datetime
+    rate: float | None = None
+    part: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +390,7 @@ def lease_of(state: State) -> Lease | None:
 
 
 def gpus_held(state: State) -> frozenset[GpuId]:
-    """The GPUs that nobody else may get now."""
+    """The GPUs that it holds now, whole or in part."""
     lease = lease_of(state)
     return lease.gpus if lease else frozenset()
 
@@ -402,16 +412,20 @@ def finished_at(state: State) -> datetime | None:
 
 
 def gpu_seconds(state: State, now: datetime) -> float:
-    """GPU-seconds used so far: the number of leased GPUs times the seconds for which they were held.
+    """GPU-seconds used so far: the leased GPUs, or the part of them, times the seconds for which they were held.
 
     Counted from the lease's begin, since nobody else could have the GPUs from then on.
     """
     match state:
         case Starting() | Running() | Stopping():
-            return len(state.lease.gpus) * max(0.0, (now - state.lease.since).total_seconds())
+            return _held_gpus(state.lease) * max(0.0, (now - state.lease.since).total_seconds())
         case Ended() if state.lease is not None:
-            return len(state.lease.gpus) * max(0.0, (state.at - state.lease.since).total_seconds())
+            return _held_gpus(state.lease) * max(0.0, (state.at - state.lease.since).total_seconds())
         case Building() | Held() | Queued() | Ended():
             return 0.0
         case _:
             assert_never(state)
+
+
+def _held_gpus(lease: Lease) -> float:
+    return lease.part * len(lease.gpus)

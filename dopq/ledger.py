@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from dopq.job import Ended, Job, State, UserName, is_our_fault, lease_of
+from dopq.job import Ended, Job, Lease, State, UserName, is_our_fault, lease_of
 from dopq.penalty import Account, charge_rate, penalty, refunded, usage_at, with_rate
 
 
@@ -45,7 +45,7 @@ class Ledger:
         """
         if lease_of(old.state) == lease_of(new.state):
             return None
-        # Summed anew, not added to: neither rounding nor a changed setting may stay in an account for ever.
+        # Summed anew, not added to: rounding may not stay in an account for ever.
         others = [job for job in leased if job.user == new.user and job.id != new.id]
         rate = sum(self._rate(job.state) for job in [*others, new])
         known = self._accounts.get(new.user, Account())
@@ -59,9 +59,17 @@ class Ledger:
         """Replace an account, after the journal has it."""
         self._accounts[user] = account
 
+    def rate_of(self, lease: Lease) -> float:
+        """GPUs that are charged for a lease: what its begin settled, whatever the settings say by now."""
+        return self.rate_for(len(lease.gpus)) if lease.rate is None else lease.rate
+
+    def rate_for(self, gpus: float) -> float:
+        """GPUs to charge for a job whose own count as so many, by the settings of now."""
+        return charge_rate(gpus, self._cpu_job_rate)
+
     def _rate(self, state: State) -> float:
         lease = lease_of(state)
-        return charge_rate(len(lease.gpus), self._cpu_job_rate) if lease else 0.0
+        return self.rate_of(lease) if lease else 0.0
 
 
 def _charged_until(old: State, new: State) -> datetime | None:

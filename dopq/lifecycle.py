@@ -93,12 +93,16 @@ def again(job: Job, now: datetime) -> Queued:
     return Queued(replace(work, queued_at=now, after=(), retry=None))
 
 
-def begun(job: Job, gpus: frozenset[GpuId], now: datetime) -> Starting:
-    """It was chosen, and given its GPUs. Raises `WrongState` where it has left the queue since."""
+def begun(job: Job, gpus: frozenset[GpuId], part: float, rate: float, now: datetime) -> Starting:
+    """It was chosen, and given `part` of these GPUs, charged at `rate`.
+
+    Raises:
+        WrongState: it has left the queue since.
+    """
     if not isinstance(job.state, Queued):
         raise WrongState(f"Job {job.id} is {job.state.name}, not queued.")
     work = job.state.work
-    return Starting(work, Lease(attempt=work.retry.failed + 1 if work.retry else 1, gpus=gpus, since=now))
+    return Starting(work, Lease(work.retry.failed + 1 if work.retry else 1, gpus, now, rate, part))
 
 
 def tried_again(job: Job, reason: Reason, now: datetime) -> Queued | None:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from dopq import __version__
 from dopq.boundary import Boundary
-from dopq.config import Paths, QueueSettings, Settings, node_name
+from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
@@ -142,7 +142,7 @@ class Node:
         journal, users = Journal(self._database), Users(self._database)
         node_id = journal.noted("node_id") or secrets.token_hex(4)
         journal.note("node_id", node_id)
-        self.platform = DataPlatform(journal, users, clock, settings.queue, self.name, settings.container)
+        self.platform = DataPlatform(journal, users, clock, settings.queue, self.name, settings.container, settings.gpu)
         _tidy(paths, self.platform)
         self._share = Share(paths)
         outbox = Outbox(paths.outbox, self._share.check)
@@ -151,8 +151,10 @@ class Node:
         runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
         probe = probe_for(settings.gpu.devices)
         self._runner = Runner(self.platform, DockerEngine(engine_url), results, probe, runner_settings, clock)
-        capacity = _capacity(settings.queue, len(probe.survey().gpus))
-        self._scheduler = Scheduler(self.platform, probe, self._runner.carry, settings.queue, capacity, clock)
+        capacity = _capacity(settings, len(probe.survey().gpus))
+        self._scheduler = Scheduler(
+            self.platform, probe, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
+        )
         self._forecaster = Forecaster(self.platform, journal, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
@@ -286,11 +288,12 @@ def _only_one(paths: Paths) -> Iterator[None]:
         ) from None
 
 
-def _capacity(settings: QueueSettings, gpus: int) -> Capacity:
+def _capacity(settings: Settings, gpus: int) -> Capacity:
     """What this machine has to give besides its GPUs. What cannot be read is not counted."""
-    host = cpu.survey()
+    host, slots_per_gpu = cpu.survey(), settings.gpu.slots_per_gpu
     return Capacity(
-        places=settings.max_running or max(host.cpus or 1, gpus),
+        slots_per_gpu=slots_per_gpu,
+        places=settings.queue.max_running or max(host.cpus or 1, gpus * slots_per_gpu),
         cpus=host.cpus or math.inf,
         memory_bytes=host.memory_total_bytes or math.inf,
     )

@@ -53,8 +53,8 @@ def refunded(account: Account, rate: float, since_s: float, half_life_s: float) 
     return replace(account, usage=max(0.0, account.usage - too_much))
 
 
-def charge_rate(gpus: int, cpu_job_rate: float) -> float:
-    """GPUs to charge for a job: those it holds, or the small rate of a job that runs on the CPU alone."""
+def charge_rate(gpus: float, cpu_job_rate: float) -> float:
+    """GPUs to charge for a job: as many as its own count, or the small rate of a job that runs on the CPU alone."""
     return float(gpus) if gpus else cpu_job_rate
 
 
@@ -63,14 +63,11 @@ def penalty(usage_gpu_s: float, weight: float) -> float:
     return usage_gpu_s / weight
 
 
-COMMITMENT_S = 86400.0
-"""How far ahead the order looks at what runs."""
-
-
-def committed(rate: float, left_s: float) -> float:
-    """GPU-seconds that a running job will soon have used: its rate for what it is expected to run, a day at most.
+def committed(rate: float, left_s: float, half_life_s: float) -> float:
+    """GPU-seconds that a running job is expected to use yet: the further ahead, the less they count, as with the past.
 
     They count in the order, not in the account: without them a user whose jobs have just begun looks as if they had
-    got nothing, and gets the next GPUs, too. Bounded, so that whoever names no limit is not taken at its word.
+    got nothing, and gets the next GPUs, too. Halved for each half-life ahead they are bounded, so that whoever names no
+    limit is not taken at its word.
     """
-    return rate * min(max(0.0, left_s), COMMITMENT_S)
+    return usage_at(Account(rate=rate), max(0.0, left_s), half_life_s)

@@ -16,7 +16,7 @@ from dopq.course import HISTORY, Fairness
 from dopq.job import Ended, Job, UserName, lease_of
 from dopq.ledger import Ledger
 from dopq.order import FairShare, Fifo, Order, Policy, Recency, recency_penalties
-from dopq.penalty import charge_rate, committed, penalty
+from dopq.penalty import committed, penalty
 from dopq.queue_view import Defaults, as_waiting
 from dopq.run_times import RunTimes
 
@@ -30,7 +30,7 @@ class Terms:
 
     Attributes:
         usage_gpu_s: decayed GPU-seconds until now.
-        committed_gpu_s: those that their running jobs will soon have used (`penalty.committed`).
+        committed_gpu_s: those that their running jobs are expected to use yet (`penalty.committed`).
     """
 
     usage_gpu_s: float
@@ -116,6 +116,7 @@ class Ranking:
             lease, entry = lease_of(job.state), as_waiting(job, self._defaults)
             if lease and entry:
                 left_s = lease.since.timestamp() + self._run_times.expected_s(entry) - now.timestamp()
-                rate = charge_rate(len(lease.gpus), self._settings.cpu_job_rate)
-                ahead[job.user] = ahead.get(job.user, 0.0) + committed(rate, left_s)
+                ahead[job.user] = ahead.get(job.user, 0.0) + committed(
+                    self._ledger.rate_of(lease), left_s, self._settings.half_life_s
+                )
         return ahead

@@ -7,17 +7,18 @@ ones are read from the journal. Which change may happen is lifecycle.py's to say
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from dopq import dependencies, lifecycle
 from dopq.errors import InvariantBroken, NotFound, WrongState
-from dopq.job import Actor, Ended, GpuId, Job, JobId, Reason, Retry, State, Work, gpus_held, lease_of, work_of
+from dopq.job import Actor, Ended, GpuId, Job, JobId, Reason, Retry, State, Work, lease_of, work_of
 from dopq.ledger import Ledger
 from dopq.lines import Queue
 from dopq.queue_view import Defaults, waiting
-from dopq.room import Demand
+from dopq.room import ROUNDING, Demand
 from dopq.store import Journal
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
@@ -141,19 +142,20 @@ class Register:
         with self.lock:
             return min(self._resting.values(), default=None)
 
-    def gpus_held(self) -> frozenset[GpuId]:
-        """The GPUs that nobody else may get now."""
-        return frozenset().union(*(gpus_held(job.state) for job in self.leased()))
+    def too_full(self, gpus: Iterable[GpuId], part: float) -> frozenset[GpuId]:
+        """Those of the GPUs of which less than `part` is free by now."""
+        held = _held(self.leased())
+        return frozenset(gpu for gpu in gpus if held[gpu] + part > 1.0 + ROUNDING)
 
     def assert_consistent(self) -> None:
-        """Raise `InvariantBroken` unless memory says what the journal says and no GPU is held twice."""
+        """Raise `InvariantBroken` unless memory says what the journal says and no part of a GPU is held twice."""
         with self.lock:
             if self._journal.alive() != sorted(self._alive.values(), key=lambda job: job.id):
                 raise InvariantBroken("Memory and journal disagree about the jobs that have not ended.")
             if self._journal.accounts() != self.ledger.accounts:
                 raise InvariantBroken("Memory and journal disagree about what users have used.")
-            if sum(len(gpus_held(job.state)) for job in self._alive.values()) != len(self.gpus_held()):
-                raise InvariantBroken("Two jobs hold the same GPU.")
+            if any(part > 1.0 + ROUNDING for part in _held(self._alive.values()).values()):
+                raise InvariantBroken("Two jobs hold the same GPU, or the same part of one.")
 
     def _keep(self, job: Job) -> None:
         if isinstance(job.state, Ended):
@@ -204,3 +206,13 @@ class Register:
         again = f"{retry.not_before.astimezone():%H:%M:%S}"
         sentence = f"Attempt {retry.failed} failed: {retry.reason.sentence} It is tried again at {again}."
         return Reason("waits_to_retry", sentence)
+
+
+def _held(jobs: Iterable[Job]) -> Mapping[GpuId, float]:
+    """How much of each GPU the jobs hold; nothing of those that are not in it."""
+    parts: dict[GpuId, float] = defaultdict(float)
+    for job in jobs:
+        if lease := lease_of(job.state):
+            for gpu in lease.gpus:
+                parts[gpu] += lease.part
+    return parts

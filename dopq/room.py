@@ -5,8 +5,8 @@ Pure. A GPU is handed out whole, or in `slots_per_gpu` equal slots; a job gets w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import NamedTuple, Self
 
@@ -44,6 +44,7 @@ class Capacity:
     Attributes:
         places: how many jobs may occupy the node at once.
         cpus, memory_bytes: infinite where the node does not count them.
+        weights: what a second of a GPU counts in usage; 1 for those that are not in it.
     """
 
     gpus: frozenset[GpuId] = frozenset()
@@ -51,6 +52,15 @@ class Capacity:
     places: int = 1
     cpus: float = float("inf")
     memory_bytes: float = float("inf")
+    weights: Mapping[GpuId, float] = field(default_factory=dict)
+
+    def part(self, demand: Demand) -> float:
+        """How much a job of that demand holds of each of its GPUs, 1 for whole ones."""
+        return demand.slots / self.slots_per_gpu if demand.slots else 1.0
+
+    def weighed(self, demand: Demand, gpus: Iterable[GpuId]) -> float:
+        """As how many GPUs these count in the usage of a job of that demand."""
+        return self.part(demand) * sum(self.weights.get(gpu, 1.0) for gpu in gpus)
 
 
 class Room:

@@ -6,7 +6,7 @@ It decides nothing itself (queue_model.py does) and runs nothing itself (runner.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from dopq.config import QueueSettings
 from dopq.data_platform import DataPlatform
 from dopq.errors import WrongState
+from dopq.gpu_weights import gpu_weights
 from dopq.job import Actor, GpuId, Job, JobId, Reason, Running, StateName
 from dopq.queue_model import Start
 from dopq.room import Capacity
@@ -38,14 +39,16 @@ class Scheduler:
         settings: QueueSettings,
         capacity: Capacity,
         clock: Clock,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
-        """`capacity`: what the node has, but for the GPUs, which the probe finds."""
+        """`capacity`: what the node has, but for the GPUs, which the probe finds; `weights`: as `gpu_weights` wants."""
         self._platform = platform
         self._probe = probe
         self._carry = carry
         self._settings = settings
         self._capacity = capacity
         self._clock = clock
+        self._weights = weights or {}
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
@@ -85,8 +88,9 @@ class Scheduler:
         """One round of the loop; seconds after which the next is due even if nothing happens."""
         self._stop_overdue()
         self._platform.give_up_in_vain()
-        gpus = frozenset(GpuId(gpu.uuid) for gpu in self.survey.gpus)
-        for start in self._platform.decide(replace(self._capacity, gpus=gpus)).starts:
+        models = {GpuId(gpu.uuid): gpu.model for gpu in self.survey.gpus}
+        weights = gpu_weights(models, self._weights)
+        for start in self._platform.decide(replace(self._capacity, gpus=frozenset(models), weights=weights)).starts:
             self._begin(start)
         return self._seconds_to_next_deadline()
 

@@ -57,8 +57,11 @@ def deferred_to_wire(files: Iterable[Deferred]) -> list[Plain]:
 
 
 def gpus_to_wire(survey: GpuSurvey, jobs: Iterable[Job]) -> list[Plain]:
-    """Each GPU with what it does now and the job that holds it. What could not be read is None."""
-    holder = {gpu: job.id for job in jobs for gpu in gpus_held(job.state)}
+    """Each GPU with what it does now and the jobs that hold it, or slots of it. What could not be read is None."""
+    holders: dict[GpuId, list[int]] = {}
+    for job in jobs:
+        for gpu_id in gpus_held(job.state):
+            holders.setdefault(gpu_id, []).append(int(job.id))
     return [
         {
             "uuid": gpu.uuid,
@@ -69,7 +72,7 @@ def gpus_to_wire(survey: GpuSurvey, jobs: Iterable[Job]) -> list[Plain]:
             "utilisation_percent": gpu.utilisation_percent,
             "temperature_c": gpu.temperature_c,
             "power_w": gpu.power_w,
-            "job": holder.get(GpuId(gpu.uuid)),
+            "jobs": holders.get(GpuId(gpu.uuid), []),
         }
         for gpu in survey.gpus
     ]

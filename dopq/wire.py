@@ -65,7 +65,9 @@ def band_to_wire(band: Band) -> Plain:
     return {"p10": band.p10_s, "p50": band.p50_s, "p90": band.p90_s}
 
 
-def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, penalty: float | None) -> Plain:
+def job_to_wire(
+    job: Job, *, node: str, now: datetime, place: Place | None, penalty: float | None, slots_per_gpu: int = 1
+) -> Plain:
     """A job as the contract spells it (docs/json.md), with the bundle's name besides."""
     work = work_of(job.state)
     spec = work.spec if work else JobSpec(name=job.name)
@@ -77,7 +79,7 @@ def job_to_wire(job: Job, *, node: str, now: datetime, place: Place | None, pena
         "kind": "batch",
         "node": node,
         "num_gpus": spec.gpus if work else None,
-        "num_slots": 1 if work else None,
+        "num_slots": (spec.slots or slots_per_gpu) if work else None,
         "gpus": sorted(gpus_held(job.state)),
         "memory_bytes": spec.memory_bytes,
         "submitted_at": time_to_wire(job.submitted_at),

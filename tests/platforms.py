@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
-from dopq.config import NodeSettings, Paths, QueueSettings
+from dopq.config import GpuSettings, NodeSettings, Paths, QueueSettings
 from dopq.data_platform import DataPlatform
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
 from dopq.outbox import Outbox, name_from_bundle
@@ -33,11 +33,18 @@ class Home:
     `restart` is what a new life of the node does: everything in memory is forgotten.
     """
 
-    def __init__(self, folder: Path, settings: QueueSettings | None = None, clock: FakeClock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: QueueSettings | None = None,
+        clock: FakeClock | None = None,
+        gpu: GpuSettings | None = None,
+    ) -> None:
         self.paths = Paths(folder, NodeSettings())
         self.paths.make()
         self.clock = clock or FakeClock()
         self.settings = settings or QueueSettings()
+        self.gpu_settings = gpu or GpuSettings()
         self.outbox = Outbox(self.paths.outbox)
         self.results = Results(self.outbox, self.paths.jobs)
         self._keys = count()
@@ -50,10 +57,13 @@ class Home:
     def _open(self) -> None:
         self.database = Database(self.paths.journal)
         self.journal, self.users = Journal(self.database), Users(self.database)
-        self.platform = DataPlatform(self.journal, self.users, self.clock, self.settings, "node1")
+        self.platform = DataPlatform(
+            self.journal, self.users, self.clock, self.settings, "node1", gpu=self.gpu_settings
+        )
 
-    def restart(self, settings: QueueSettings | None = None) -> DataPlatform:
+    def restart(self, settings: QueueSettings | None = None, gpu: GpuSettings | None = None) -> DataPlatform:
         self.settings = settings or self.settings
+        self.gpu_settings = gpu or self.gpu_settings
         self.close()
         self._open()
         return self.platform
@@ -77,6 +87,7 @@ class Home:
         user: UserName = ANNA,
         *,
         gpus: int = 0,
+        slots: int | None = None,
         name: str = "train",
         image: ImageId = IMAGE,
         priority: int = 0,
@@ -84,7 +95,7 @@ class Home:
         has_input: bool = False,
         retries: int = 0,
     ) -> Job:
-        spec = JobSpec(name, gpus=gpus, priority=priority, time_limit_s=time_limit_s, retries=retries)
+        spec = JobSpec(name, gpus=gpus, slots=slots, priority=priority, time_limit_s=time_limit_s, retries=retries)
         return self.platform.enqueue(self.building(user).id, spec, image, has_input=has_input)
 
     def starting(self, user: UserName = ANNA, gpus: frozenset[GpuId] = frozenset(), image: ImageId = IMAGE) -> Job:

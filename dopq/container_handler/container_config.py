@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from dopq.container_handler.quantities import parse_time
 from dopq.container_handler.refusal import refusal, shown
+from dopq.container_handler.slots import SlotsAsked, in_slots, slots_problems
 from dopq.container_handler.spec_fields import (
     Afters,
     Cpus,
@@ -52,10 +53,12 @@ class SpecDefaults:
     Attributes:
         gpus: GPUs of a job that does not say.
         max_time_limit_s: the longest time limit a job may ask for.
+        slots_per_gpu: slots that a whole GPU has.
     """
 
     gpus: int
     max_time_limit_s: int
+    slots_per_gpu: int = 1
 
 
 class _Table(BaseModel):
@@ -89,7 +92,7 @@ class ContainerConfig(_Table):
     num_gpus: GpuCount | None = None
     """Whole GPUs; by default the node's setting, usually 1 where it has any."""
     num_slots: SlotCount | None = None
-    """Slots of a GPU; only 1 is handed out."""
+    """Slots of one GPU, instead of a whole one: 1 to the node's `gpu.slots_per_gpu`, which is the whole GPU."""
     required_memory: Size | None = None
     """Limit on main memory; by default the node's."""
     build_flag: bool | None = None
@@ -123,7 +126,7 @@ class JobToml(_Table):
     gpus: GpuCount | None = None
     """Whole GPUs; by default the node's setting, usually 1 where it has any."""
     slots: SlotCount | None = None
-    """Slots of a GPU; only 1 is handed out."""
+    """Slots of one GPU, instead of a whole one: 1 to the node's `gpu.slots_per_gpu`, which is the whole GPU."""
     memory: Size | None = None
     """Limit on main memory; by default the node's."""
     shm_size: Size | None = None
@@ -190,8 +193,10 @@ def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDe
         model: type[ContainerConfig | JobToml] = ContainerConfig if file == JSON_FILE else JobToml
         table, wrong = read_table(file, content)
         problems += wrong + _refused_for_now(file, table) + _beyond(file, table, user, defaults)
+        problems += slots_problems(file, _ask(file, table), defaults.slots_per_gpu)
         try:
             base = model.model_validate(_honoured(file, table)).to_spec(base)
+            base = in_slots(base, _ask(file, table), defaults.slots_per_gpu)
         except ValidationError as error:
             problems += [_problem(file, model, item) for item in error.errors(include_url=False)]
     if problems:
@@ -202,13 +207,12 @@ def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDe
 def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:
     """Keys of the contract that this version cannot honour: refused, since to ignore them would be to lie."""
     early = sorted(_NOT_YET & table.keys()) if file == TOML_FILE else []
-    problems = [Problem(f"{file}: {key}", "this version cannot honour it yet", "Leave it out.") for key in early]
-    slots_key = "num_slots" if file == JSON_FILE else "slots"
-    slots = table.get(slots_key)
-    if type(slots) is int and slots != 1:
-        what = f"{slots} slots were asked for; this version hands out whole GPUs only"
-        problems.append(Problem(f"{file}: {slots_key}", what, "Write 1, or leave it out."))
-    return problems
+    return [Problem(f"{file}: {key}", "this version cannot honour it yet", "Leave it out.") for key in early]
+
+
+def _ask(file: str, table: Mapping[str, Any]) -> SlotsAsked:
+    gpus_key, slots_key = ("num_gpus", "num_slots") if file == JSON_FILE else ("gpus", "slots")
+    return SlotsAsked(slots_key, table.get(gpus_key), table.get(slots_key))
 
 
 def _beyond(file: str, table: Mapping[str, Any], user: str | None, defaults: SpecDefaults) -> list[Problem]:

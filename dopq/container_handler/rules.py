@@ -41,6 +41,7 @@ def rules_of(settings: Settings, root: Path, *, has_gpus: bool) -> Rules:
         defaults=SpecDefaults(
             gpus=int(has_gpus) if default_gpus < 0 else default_gpus,
             max_time_limit_s=settings.queue.max_time_limit_s,
+            slots_per_gpu=settings.gpu.slots_per_gpu,
         ),
         limits=Limits(
             bundle_bytes=intake.max_bundle_bytes,

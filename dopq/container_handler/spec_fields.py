@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from dopq.config import PYTHON_VERSION
+from dopq.config import MOST_SLOTS, PYTHON_VERSION
 from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import shown
 from dopq.job import After, JobSpec
@@ -197,7 +197,7 @@ SignalName = Annotated[
 TemplateName = Literal["python", "octave", "matlab"]
 PythonVersion = Annotated[str, BeforeValidator(_python), WithJsonSchema({"type": "string", "pattern": PYTHON_VERSION})]
 GpuCount = Annotated[int, Field(ge=0, le=1024)]
-SlotCount = Annotated[int, WithJsonSchema({"const": 1})]
+SlotCount = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_SLOTS})]
 Cpus = Annotated[float, Field(ge=0.01, le=4096, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 Retries = Annotated[int, Field(ge=0, le=5)]

@@ -207,7 +207,7 @@ class _Replay:
         return [held.id for held in began]
 
     def _situation(self, now_s: float) -> Situation:
-        running = tuple(Running(held, job) for held, job in self._occupying.values())
+        running = tuple(Running(held, job, self._rate(held)) for held, job in self._occupying.values())
         return Situation(
             View(now_s, self._capacity, tuple(it.held for it in running), overdue_s=self._setting.overdue_s),
             running,
@@ -230,8 +230,11 @@ class _Replay:
 
     def _charge(self, held: Holding, now_s: float, sign: int) -> None:
         account = self._accounts.get(held.user, Account())
-        rate = account.rate + sign * charge_rate(held.demand.gpus, self._setting.cpu_job_rate)
+        rate = account.rate + sign * self._rate(held)
         self._accounts[held.user] = with_rate(account, max(0.0, rate), now_s, self._setting.half_life_s)
+
+    def _rate(self, held: Holding) -> float:
+        return charge_rate(held.demand.gpus, self._setting.cpu_job_rate)
 
     def _order(self, now_s: float) -> Order:
         match self._setting.policy:
@@ -245,9 +248,10 @@ class _Replay:
     def _penalties(self, now_s: float) -> dict[UserName, float]:
         ahead: dict[UserName, float] = {}
         for held, _ in self._occupying.values():
-            rate = charge_rate(held.demand.gpus, self._setting.cpu_job_rate)
             left_s = held.since_s + held.limit_s - now_s
-            ahead[held.user] = ahead.get(held.user, 0.0) + committed(rate, left_s)
+            ahead[held.user] = ahead.get(held.user, 0.0) + committed(
+                self._rate(held), left_s, self._setting.half_life_s
+            )
         return {
             user: penalty(
                 usage_at(self._accounts.get(user, Account()), now_s, self._setting.half_life_s) + ahead.get(user, 0.0),

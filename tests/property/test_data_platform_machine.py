@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from dopq.config import QueueSettings
+from dopq.config import GpuSettings, QueueSettings
 from dopq.errors import DopqError, WrongState
 from dopq.job import (
     ARROWS,
@@ -24,6 +25,7 @@ from dopq.job import (
     Actor,
     Building,
     Ended,
+    GpuId,
     Held,
     Job,
     JobId,
@@ -35,7 +37,9 @@ from dopq.job import (
     Running,
     Starting,
     StateName,
+    gpus_held,
     lease_of,
+    work_of,
 )
 from dopq.penalty import Account, charge_rate, usage_at
 from dopq.room import Capacity
@@ -44,12 +48,21 @@ from tests.platforms import ANNA, BERT, IMAGE, OLGA, Home, gpu
 HALF_LIFE_S = 3600.0
 CPU_JOB_RATE = 0.05
 GPUS = frozenset(gpu(n) for n in range(3))
-ROOM = Capacity(GPUS, places=3)
+SLOTS_PER_GPU = 4
+ROOM = Capacity(GPUS, SLOTS_PER_GPU, places=5)
 MEMORY = Path("/dev/shm")  # on a disk, thousands of commits would wait for it
 GONE = Reason("container_gone", "Its container is gone.")
 WHY = Reason("because", "Because.")
 
 users = st.sampled_from([ANNA, BERT])
+
+
+def slots_of(job: Job) -> int:
+    """What it holds, or would, of each GPU that it is given."""
+    work = work_of(job.state)
+    return (work.spec.slots if work else None) or SLOTS_PER_GPU
+
+
 outcomes = st.sampled_from(sorted(FINAL))
 
 
@@ -61,7 +74,11 @@ class Life(RuleBasedStateMachine):
     @initialize(target=jobs)
     def a_node_begins(self) -> Any:
         self.folder = Path(tempfile.mkdtemp(prefix="dopq-machine-", dir=MEMORY if MEMORY.is_dir() else None))
-        self.home = Home(self.folder, QueueSettings(half_life_s=HALF_LIFE_S, cpu_job_rate=CPU_JOB_RATE))
+        self.home = Home(
+            self.folder,
+            QueueSettings(half_life_s=HALF_LIFE_S, cpu_job_rate=CPU_JOB_RATE),
+            gpu=GpuSettings(slots_per_gpu=SLOTS_PER_GPU),
+        )
         self.finals: dict[JobId, Job] = {}
         self.submitted = 0
         self.told: list[Job] = []
@@ -91,9 +108,15 @@ class Life(RuleBasedStateMachine):
         assert again == known
         assert len(self.told) == count, "nothing happened, so nobody is told"
 
-    @rule(job=jobs, gpus=st.integers(0, 4), priority=st.integers(-1, 1), retries=st.integers(0, 2))
-    def enqueue(self, job: JobId, gpus: int, priority: int, retries: int = 1) -> None:
-        spec = JobSpec("train", gpus=gpus, priority=priority, retries=retries)
+    @rule(
+        job=jobs,
+        gpus=st.integers(0, 4),
+        priority=st.integers(-1, 1),
+        retries=st.integers(0, 2),
+        slots=st.none() | st.integers(1, SLOTS_PER_GPU - 1),
+    )
+    def enqueue(self, job: JobId, gpus: int, priority: int, retries: int = 1, slots: int | None = None) -> None:
+        spec = JobSpec("train", gpus=1 if slots else gpus, slots=slots, priority=priority, retries=retries)
         state = self.home.platform.job(job).state
         becomes = StateName.HELD if isinstance(state, Held) and state.work is None else StateName.QUEUED
         enqueue = partial(self.home.platform.enqueue, job, spec, IMAGE, has_input=False)
@@ -106,8 +129,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(job=jobs, gpus=st.frozensets(st.sampled_from(sorted(GPUS))))
     def begin(self, job: JobId, gpus: Any) -> None:
-        held = {g for other in self.home.platform.alive() if (lease := lease_of(other.state)) for g in lease.gpus}
-        self.take(job, lambda: self.home.platform.begin(job, gpus), StateName.STARTING, allowed=not gpus & held)
+        wanted = slots_of(self.home.platform.job(job))
+        held: Counter[GpuId] = Counter()
+        for other in self.home.platform.alive():
+            for it in gpus_held(other.state):
+                held[it] += slots_of(other)
+        fits = all(held[it] + wanted <= SLOTS_PER_GPU for it in gpus)
+        self.take(job, lambda: self.home.platform.begin(job, gpus), StateName.STARTING, allowed=fits)
 
     @rule()
     def schedule(self) -> None:
@@ -202,7 +230,7 @@ class Life(RuleBasedStateMachine):
         """Take some legal arrow: chance alone would seldom carry a job to its end."""
         match self.home.platform.job(job).state.name:
             case StateName.BUILDING:
-                self.enqueue(job, len(gpus), 0)
+                self.enqueue(job, len(gpus), 0, slots=data.draw(st.none() | st.integers(1, SLOTS_PER_GPU - 1)))
             case StateName.HELD:
                 self.release(job)
             case StateName.QUEUED:
@@ -261,7 +289,7 @@ class Life(RuleBasedStateMachine):
         for job in self.home.journal.changed_since(0):
             lease = job.state.lease if isinstance(job.state, Ended) else lease_of(job.state)
             if lease:
-                rate = charge_rate(len(lease.gpus), CPU_JOB_RATE)
+                rate = charge_rate(len(lease.gpus) * slots_of(job) / SLOTS_PER_GPU, CPU_JOB_RATE)
                 until = job.state.at.timestamp() if isinstance(job.state, Ended) else now
                 used = usage_at(Account(0.0, lease.since.timestamp(), rate), until, HALF_LIFE_S)
                 expected[job.user] += usage_at(Account(used, until), now, HALF_LIFE_S)

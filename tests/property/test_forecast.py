@@ -48,7 +48,7 @@ def situations(draw: st.DrawFn) -> Situation:
     places = draw(st.integers(1, 4))
     view = View(NOW_S - draw(st.floats(0.0, 2e5)), Capacity(frozenset(GPUS), places=places))
     held = decide(queue, view).holding
-    running = tuple(Running(it, job) for it in held if (job := queue.remove(it.id)))
+    running = tuple(Running(it, job, len(it.gpus) or 0.05) for it in held if (job := queue.remove(it.id)))
     policy = draw(st.sampled_from(Policy))
     return situation(*queue, running=running, places=places, policy=policy)
 
@@ -74,7 +74,8 @@ def job(number: int, gpus: int, limit_s: float = 100.0, user: UserName = ANNA) -
 
 def runs(waiting: Waiting, ago_s: float) -> Running:
     gpus = frozenset(GPUS[: waiting.demand.gpus])
-    return Running(Holding(waiting.id, waiting.user, waiting.demand, gpus, NOW_S - ago_s, waiting.limit_s), waiting)
+    held = Holding(waiting.id, waiting.user, waiting.demand, gpus, NOW_S - ago_s, waiting.limit_s)
+    return Running(held, waiting, len(gpus) or 0.05)
 
 
 def draws(*factors: float) -> list[Callable[[Waiting], float]]:

@@ -23,7 +23,8 @@ def defaults() -> dict[str, dict[str, Any]]:
 
 
 def count_of_values(table: dict[str, Any]) -> int:
-    return sum(count_of_values(value) if isinstance(value, dict) else 1 for value in table.values())
+    """An empty table is a value, too: that of a key whose table an operator fills."""
+    return sum(count_of_values(value) if isinstance(value, dict) and value else 1 for value in table.values())
 
 
 # --- the file that an operator edits ---
@@ -131,6 +132,11 @@ def test_this_machine_has_several_names(host: str) -> None:
 )
 def test_what_cannot_be_meant_is_refused(section: str, key: str, value: object) -> None:
     assert f"{section}.{key}" in problems({section: {key: value}})
+
+
+@pytest.mark.parametrize("weight", ["2", 0.0, -1.0, float("inf"), float("nan"), True])
+def test_a_weight_that_cannot_be_meant_is_refused(weight: object) -> None:
+    assert "gpu.weights.A100" in problems({"gpu": {"weights": {"A100": weight}}})
 
 
 def test_a_section_that_is_no_table_is_refused() -> None:

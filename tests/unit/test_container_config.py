@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tomllib
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -280,14 +281,14 @@ REFUSALS = {
         JSON_FILE,
         '{"num_slots": 2}',
         (
-            "container_config.json: num_slots: 2 slots were asked for; this version hands out whole GPUs only. "
+            "container_config.json: num_slots: 2 slots were asked for; this node hands out whole GPUs only. "
             "Write 1, or leave it out."
         ),
     ),
     "two slots in TOML": (
         TOML_FILE,
         "slots = 2",
-        "job.toml: slots: 2 slots were asked for; this version hands out whole GPUs only. Write 1, or leave it out.",
+        "job.toml: slots: 2 slots were asked for; this node hands out whole GPUs only. Write 1, or leave it out.",
     ),
     "a size without unit": (
         TOML_FILE,
@@ -449,6 +450,63 @@ def test_all_problems_come_at_once() -> None:
     assert {problem.split(":")[1].strip() for problem in problems} == set(tomllib.loads(text))
     [environment] = [problem for problem in problems if ": env:" in problem]
     assert "DOPQ_JOB belongs to the service; A is 1, which is no text" in environment
+
+
+FOUR_SLOTS = replace(DEFAULTS, slots_per_gpu=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus", "slots"),
+    [
+        ("", 1, None),
+        ("gpus = 2", 2, None),
+        ("slots = 1", 1, 1),
+        ("slots = 3\ngpus = 1", 1, 3),
+        ("slots = 4", 1, None),
+        ("slots = 4\ngpus = 2", 2, None),
+    ],
+)
+def test_slots_are_of_one_gpu_and_all_of_them_are_the_whole(text: str, gpus: int, slots: int | None) -> None:
+    spec = read_spec({TOML_FILE: text.encode()}, default_name="a", defaults=FOUR_SLOTS, user="ada")
+    assert (spec.gpus, spec.slots) == (gpus, slots)
+
+
+def test_slots_ask_for_a_gpu_also_where_jobs_get_none_by_default() -> None:
+    defaults = replace(FOUR_SLOTS, gpus=0)
+    spec = read_spec({JSON_FILE: b'{"num_slots": 2}'}, default_name="a", defaults=defaults, user="ada")
+    assert (spec.gpus, spec.slots) == (1, 2)
+
+
+def test_one_slot_says_nothing_where_gpus_have_no_other() -> None:
+    spec = read(JSON_FILE, '{"num_gpus": 2, "num_slots": 1}')
+    assert (spec.gpus, spec.slots) == (2, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "slots = 5",
+            "5 slots were asked for; a GPU of this node has 4. Write 1 to 4, or leave it out for whole GPUs.",
+        ),
+        (
+            "slots = 0",
+            "0 slots were asked for; a GPU of this node has 4. Write 1 to 4, or leave it out for whole GPUs.",
+        ),
+        (
+            "slots = 1\ngpus = 2",
+            "1 slot was asked for, and 2 GPUs; slots are those of one GPU. Ask for one GPU, or leave the slots out.",
+        ),
+        (
+            "slots = 3\ngpus = 0",
+            "3 slots were asked for, and 0 GPUs; slots are those of one GPU. Ask for one GPU, or leave the slots out.",
+        ),
+    ],
+)
+def test_slots_that_cannot_be_had_are_refused(text: str, problem: str) -> None:
+    with pytest.raises(BundleRejected) as caught:
+        read_spec({TOML_FILE: text.encode()}, default_name="a", defaults=FOUR_SLOTS, user="ada")
+    assert [str(it) for it in problems_of(caught.value)] == [f"job.toml: slots: {problem}"]
 
 
 def test_the_error_of_one_problem_is_a_whole_sentence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from dopq.config import QueueSettings
 from dopq.job import Job, Reason, StateName
 from dopq.room import Capacity
-from tests.platforms import ANNA, BERT, Home, gpu
+from tests.platforms import ANNA, BERT, OLGA, Home, gpu
 
 HOUR_S = 3600.0
 TWO_GPUS = Capacity(frozenset({gpu(0), gpu(1)}), places=9)
@@ -107,6 +108,41 @@ def test_a_turn_is_remembered_by_the_next_life_of_the_node(tmp_path: Path) -> No
     home.clock.advance(2 * HOUR_S)
     assert started(home) != [light.id], "now hers is overdue for longer"
     home.close()
+
+
+# --- GPUs that count for more -----------------------------------------------------------------------------------------
+
+A_GPU_THAT_COUNTS_DOUBLE = replace(TWO_GPUS, weights={gpu(0): 2.0})
+
+
+def test_a_second_of_a_gpu_that_counts_double_is_charged_double(home: Home) -> None:
+    for user in (ANNA, BERT):
+        home.queued(user, gpus=1)
+    for start in home.platform.decide(A_GPU_THAT_COUNTS_DOUBLE).starts:
+        home.platform.begin(start.job, start.gpus)
+    home.clock.advance(100.0)
+    usage = {row["user"]: row["usage_gpu_seconds"] for row in home.platform.get_user_statistics()}
+    assert usage == pytest.approx({ANNA: 200.0, BERT: 100.0, OLGA: 0.0}, rel=1e-3)
+    committed = {term["user"]: term["committed_gpu_seconds"] for term in home.platform.explain(1)["terms"]}
+    assert committed[ANNA] == 2 * committed[BERT]
+
+
+def test_what_a_lease_is_charged_was_settled_at_its_begin(home: Home) -> None:
+    """Whatever the settings say when it ends: the refund is what was charged."""
+    job = home.queued(ANNA, gpus=1)
+    (start,) = home.platform.decide(A_GPU_THAT_COUNTS_DOUBLE).starts
+    home.platform.begin(job.id, start.gpus)
+    home.clock.advance(100.0)
+    home.restart(QueueSettings(cpu_job_rate=7.0))
+    home.platform.decide(TWO_GPUS)
+    other = home.queued(ANNA)
+    home.platform.begin(other.id, frozenset())
+    home.clock.advance(100.0)
+    gone = Reason("container_gone", "Its container is gone.")
+    home.platform.finish(job.id, StateName.FAILED, gone, at=home.clock.now())
+    home.platform.finish(other.id, StateName.FAILED, gone, at=home.clock.now())
+    usage = {row["user"]: row["usage_gpu_seconds"] for row in home.platform.get_user_statistics()}
+    assert usage[ANNA] == pytest.approx(0.0, abs=1e-6)
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

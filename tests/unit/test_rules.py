@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dopq.config import Settings
+from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.rules import Rules, rules_from_wire, rules_of, rules_to_wire
 from dopq.errors import OperatorError
 
@@ -20,6 +21,7 @@ SETTINGS = Settings.model_validate(
     {
         "intake": {"max_bundle_bytes": 1, "max_unpacked_bytes": 2, "max_entries": 3},
         "queue": {"max_time_limit_s": 4},
+        "gpu": {"slots_per_gpu": 5},
         "build": {"templates": "templates"},
         "templates": {"m_files": "matlab", "matlab": {"version": "r2099a", "license_server": "27000@licences.example"}},
     }
@@ -33,7 +35,7 @@ def lab() -> Rules:
 def test_a_settings_file_makes_the_rules() -> None:
     rules = lab()
     assert (rules.limits.bundle_bytes, rules.limits.unpacked_bytes, rules.limits.entries) == (1, 2, 3)
-    assert (rules.defaults.gpus, rules.defaults.max_time_limit_s) == (1, 4)
+    assert rules.defaults == SpecDefaults(gpus=1, max_time_limit_s=4, slots_per_gpu=5)
     assert rules.templates.folder == Path("/etc/dopq/templates")
     assert rules_of(Settings(), Path(), has_gpus=False).defaults.gpus == 0
 

@@ -23,7 +23,7 @@ CONFIG = Draft202012Validator(spec_schema("container_config"))
 
 def gate_takes(file: str, text: str) -> bool:
     try:
-        defaults = SpecDefaults(gpus=0, max_time_limit_s=366 * 86400)
+        defaults = SpecDefaults(gpus=0, max_time_limit_s=366 * 86400, slots_per_gpu=16)
         read_spec({file: text.encode()}, default_name="x", defaults=defaults, user=None)
     except BundleRejected:
         return False
@@ -56,7 +56,7 @@ def test_every_example_fits(file: Path) -> None:
     [
         ('name = "iris"', True), ('name = "Iris"', False), ("name = 1", False),
         ("gpus = 0", True), ("gpus = -1", False), ("gpus = true", False), ('gpus = "1"', False),
-        ("slots = 1", True), ("slots = 2", False),
+        ("slots = 1", True), ("slots = 16", True), ("slots = 0", False), ("slots = 17", False), ("slots = true", False),
         ('memory = "1.5g"', True), ('memory = "1.5"', False), ("memory = 6291456", True), ("memory = 1", False),
         ('time_limit = "90m"', True), ("time_limit = 90", False), ('time_limit = "1 week"', False),
         ("cpus = 0.5", True), ("cpus = 0", False),

@@ -115,7 +115,14 @@ works = st.builds(
     st.lists(dependencies, max_size=3).map(tuple),
     st.none() | retries,
 )
-leases = st.builds(Lease, st.integers(1, 5), st.frozensets(texts.map(GpuId), max_size=4), times)
+leases = st.builds(
+    Lease,
+    st.integers(1, 5),
+    st.frozensets(texts.map(GpuId), max_size=4),
+    times,
+    st.none() | st.floats(0, 1e4),
+    st.floats(0, 1),
+)
 uses = st.builds(ResourceUse, st.none() | st.floats(0, 1e9), st.none() | st.integers(0, 2**45))
 states = (
     st.builds(Building)
