@@ -181,7 +181,7 @@ class DataPlatform:
     # --- commands: running --------------------------------------------------------------------------------------------
 
     def begin(self, job_id: JobId, gpus: frozenset[GpuId]) -> Job:
-        """Give a queued job its GPUs, or slots of one, and charge them. On disk before an engine is asked for anything.
+        """Give a queued job its GPUs, or slots of one. On disk before any engine is asked for a container.
 
         Raises:
             WrongState: the job left the queue, or a GPU was given away since the decision; decide anew.

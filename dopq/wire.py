@@ -66,7 +66,7 @@ def band_to_wire(band: Band) -> Plain:
 
 
 def job_to_wire(
-    job: Job, *, node: str, now: datetime, place: Place | None, penalty: float | None, slots_per_gpu: int = 1
+    job: Job, *, node: str, now: datetime, place: Place | None, penalty: float | None, slots_per_gpu: int
 ) -> Plain:
     """A job as the contract spells it (docs/json.md), with the bundle's name besides."""
     work = work_of(job.state)

@@ -12,7 +12,7 @@ import pytest
 from dopq import scheduler as scheduler_module
 from dopq.config import QueueSettings
 from dopq.errors import WrongState
-from dopq.job import Job, JobId, Reason, StateName, Stopping
+from dopq.job import Job, JobId, Reason, StateName, Stopping, lease_of
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
 from dopq.utils.clock import SystemClock
@@ -253,3 +253,24 @@ def test_an_error_in_one_round_is_not_the_end_of_all_rounds(
         wait_until(lambda: "scheduler_defect" in caplog.text, 5.0)
     job = bench.home.queued()
     bench.until(job, StateName.STARTING)
+
+
+def test_the_gpus_of_a_model_that_counts_double_are_charged_double(tmp_path: Path) -> None:
+    home, carried = Home(tmp_path, clock=ClockOfNow()), list[Job]()
+    scheduler = Scheduler(
+        home.platform,
+        SimulatedGpus(2),
+        carried.append,
+        home.settings,
+        Capacity(places=3),
+        home.clock,
+        {"simul": 2.0},
+    )
+    scheduler.start()
+    home.queued(gpus=2)
+    wait_until(lambda: bool(carried), 5.0)
+    scheduler.stop(5.0)
+    lease = lease_of(carried[0].state)
+    assert lease is not None
+    assert lease.rate == 4.0
+    home.close()

@@ -48,6 +48,7 @@ from dopq.job import (
     Stopping,
     UserName,
     Work,
+    lease_of,
 )
 from dopq.penalty import Account
 from dopq.store import Database, Journal
@@ -91,6 +92,7 @@ specs = st.builds(
     JobSpec,
     name=texts,
     gpus=st.integers(0, 64),
+    slots=st.none() | st.integers(1, 16),
     memory_bytes=st.none() | st.integers(1, 2**45),
     shm_bytes=st.none() | st.integers(1, 2**45),
     cpus=st.none() | st.floats(0.01, 512),
@@ -162,6 +164,20 @@ def test_every_state_is_read_back_as_it_was_written(state: State, bundle: str, n
     assert read == written
     assert type(read.state) is type(state)
     assert replace(read, id=job.id, seq=job.seq) == job
+
+
+def test_a_lease_from_before_there_were_weights_and_slots_is_of_whole_gpus_by_their_number(
+    journal: Journal, database: Database
+) -> None:
+    work = Work(JobSpec("train", gpus=1), ImageId("sha256:1"), NOON)
+    lease = Lease(1, frozenset({GpuId("GPU-a")}), NOON, rate=2.0, part=0.5)
+    job = journal.add(a_job(state=Starting(work, lease)), "took it")
+    with database.transaction() as tx:
+        for field in ("state.lease.rate", "state.lease.part", "state.work.spec.slots"):
+            tx.execute("UPDATE jobs SET record = json_remove(record, ?)", (f"$.{field}",))
+    old = journal.job(job.id)
+    assert old is not None
+    assert lease_of(old.state) == Lease(1, frozenset({GpuId("GPU-a")}), NOON, rate=None, part=1.0)
 
 
 def test_the_same_key_gives_the_same_job(journal: Journal) -> None:

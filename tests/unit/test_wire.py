@@ -68,7 +68,8 @@ ALL_ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) a
 
 def told(state: State, place: Place | None = None) -> Plain:
     job = Job(JobId(7), UserName("anna"), "iris.zip", "drop-1", "iris", NOON, state, seq=9)
-    return job_to_wire(job, node="lab1", now=NOON + timedelta(seconds=30), place=place, penalty=1.5)
+    now = NOON + timedelta(seconds=30)
+    return job_to_wire(job, node="lab1", now=now, place=place, penalty=1.5, slots_per_gpu=1)
 
 
 STATES: list[State] = [
