@@ -9,6 +9,7 @@ from dopq_client.clean import clean
 from dopq_client.shapes import JobInfo
 
 NOTHING = "-"
+NO_TIME = "0 s"
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -109,11 +110,17 @@ def outcome(job: JobInfo) -> str:
 
 
 def start(job: JobInfo) -> str:
-    """When a waiting job will start: `in about 2 h, between 40 min and 5 h`; empty when nobody can say."""
+    """When a waiting job will start: `in about 2 h, between 40 min and 5 h`; empty when nobody can say.
+
+    What a forecast says is over already reads `at any moment, within 9 min`.
+    """
     eta = job["eta"]
     if eta is None:
         return ""
     low, middle, high = (_roughly(eta[key]) for key in ("p10", "p50", "p90"))
+    if middle == NO_TIME:
+        return "at any moment" if high == NO_TIME else f"at any moment, within {high}"
+    low = "now" if low == NO_TIME else low
     return f"in about {middle}" if low == high else f"in about {middle}, between {low} and {high}"
 
 
