@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from dopq.job import FINAL, StateName
@@ -48,6 +49,16 @@ def ago(text: str | None, now: datetime) -> str:
     if abs(seconds) < 1:
         return "now"
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+
+
+def at_the_latest(text: str | None, now: datetime) -> str:
+    """A time ahead as `ago` tells it, rounded up: nobody is told a bound that may be passed."""
+    at = parse_time(text)
+    if at is None:
+        return NOTHING
+    seconds = (at - now).total_seconds()
+    step_s = next((step_s for below_s, step_s in ((60, 1), (36_000, 60), (172_800, 3600)) if seconds < below_s), 86400)
+    return f"in {span(math.ceil(seconds / step_s) * step_s)}" if seconds > 0 else "now"
 
 
 def elapsed(text: str | None, now: datetime) -> str:
