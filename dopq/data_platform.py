@@ -369,7 +369,7 @@ class DataPlatform:
         described = self.describe([job])[0]
         with self._lock:
             cause = self._dispatch.why(job_id)
-            terms = self._dispatch.terms(self._clock.now())
+            terms = self._dispatch.terms(job.user, self._clock.now())
         return {
             "job": described,
             "waits_for": [int(other) for other in (cause.waits_for if cause else ()) or self._waits_for(job)],

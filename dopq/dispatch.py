@@ -114,6 +114,6 @@ class Dispatch:
         """Why a job waits for its turn; None for one that does not."""
         return self._standing.why(job_id) if self._standing else None
 
-    def terms(self, now: datetime) -> dict[UserName, Terms]:
-        """What the fair order of the users is made of."""
-        return self._ranking.terms(self._register.leased(), now)
+    def terms(self, user: UserName, now: datetime) -> dict[UserName, Terms]:
+        """What the fair order is made of: that of `user`, of all in line, and of all who have ever used anything."""
+        return self._ranking.terms(self._register.leased(), now, {user, *self._register.queue.users})

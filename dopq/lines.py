@@ -153,8 +153,9 @@ class UserLines:
         self._oldest: dict[bool, Waiting | None] = {}  # by whether it needs a GPU; what is missing is looked up
         self._beyond: Collection[Demand] = ()  # what was passed over in that
 
-    def __iter__(self) -> Iterator[Line]:
-        return (line for lines in self.by_demand.values() for line in lines)
+    def within(self, beyond: Collection[Demand]) -> list[Line]:
+        """All but those whose jobs ask for what is `beyond` the node."""
+        return [line for demand, lines in self.by_demand.items() if demand not in beyond for line in lines]
 
     def add(self, job: Waiting) -> None:
         """Let a job join its line."""

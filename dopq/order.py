@@ -9,13 +9,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from dopq.job import UserName
-from dopq.lines import Queue, UserLines, Waiting, came
+from dopq.lines import Line, Queue, Waiting, came
 from dopq.room import Demand
 
 Key = tuple[float, ...]
@@ -125,24 +125,27 @@ def recency_penalties(finished: Iterable[UserName]) -> dict[UserName, float]:
     return penalties
 
 
-def in_order(queue: Queue, order: Order, held: Mapping[UserName, float], now_s: float) -> Iterator[Waiting]:
-    """The jobs in line, best first, as far as one asks. Nothing is said of whether they fit.
+def in_order(
+    queue: Queue, order: Order, held: Mapping[UserName, float], now_s: float, beyond: Collection[Demand] = ()
+) -> Iterator[Waiting]:
+    """The jobs in line, best first, as far as one asks. Nothing is said of whether they fit now.
 
     A job that is passed counts as a turn of its user: equals alternate. `held`: what the jobs that occupy the node
-    count as, by user (see `counts_as`).
+    count as, by user (see `counts_as`). Who asks for what is `beyond` the node is left out: it is never their turn.
     """
+    possible = {user: lines for user, its in queue.users.items() if (lines := its.within(beyond))}
     passed = Counter(held)
 
     def entry(user: UserName, job: Waiting) -> tuple[Key, UserName, Waiting]:
         return order.of_user(user, passed[user], job), user, job
 
     waiting: dict[UserName, Iterator[Waiting]] = {}
-    heap = [entry(user, _first(lines, order, now_s)) for user, lines in queue.users.items()]
+    heap = [entry(user, _first(lines, order, now_s)) for user, lines in possible.items()]
     heapq.heapify(heap)
     while heap:
         _, user, job = heap[0]
         if user not in waiting:  # sorted only when their turn comes: most who ask want the first few
-            waiting[user] = _sorted(queue.users[user], order, now_s)
+            waiting[user] = _sorted(possible[user], order, now_s)
             next(waiting[user])
         yield job
         passed[user] += counts_as(job.demand)
@@ -153,10 +156,10 @@ def in_order(queue: Queue, order: Order, held: Mapping[UserName, float], now_s: 
             heapq.heapreplace(heap, entry(user, following))
 
 
-def _first(lines: UserLines, order: Order, now_s: float) -> Waiting:
+def _first(lines: Iterable[Line], order: Order, now_s: float) -> Waiting:
     # Inside a line the order is that of coming under every policy: its first is its best.
     return min((line.first for line in lines), key=lambda job: order.of_job(job, now_s))
 
 
-def _sorted(lines: UserLines, order: Order, now_s: float) -> Iterator[Waiting]:
+def _sorted(lines: Iterable[Line], order: Order, now_s: float) -> Iterator[Waiting]:
     return iter(sorted((job for line in lines for job in line), key=lambda job: order.of_job(job, now_s)))

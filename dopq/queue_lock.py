@@ -36,7 +36,7 @@ class QueueLock:
     def obstacle(self) -> Reason:
         """Why a job does not start; the time is that of the node's own zone."""
         until = self.until.astimezone().strftime("%H:%M on %d %b")
-        return Reason("locked", f"{self.owner} locked the queue until {until}: {self.reason}")
+        return Reason("locked", f"{self.owner} locked the queue until {until}: {_ended(self.reason)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +61,9 @@ class Drain:
 
     def obstacle(self) -> Reason:
         """Why a job does not start."""
-        return Reason("draining", f"{self.owner} drains the node, nothing new starts: {self.reason}")
+        return Reason("draining", f"{self.owner} drains the node, nothing new starts: {_ended(self.reason)}")
+
+
+def _ended(text: str) -> str:
+    """With the full stop that people leave out, since more sentences follow."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."

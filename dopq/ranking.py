@@ -103,11 +103,12 @@ class Ranking:
             run_times.expected_s,
         )
 
-    def terms(self, leased: Iterable[Job], now: datetime) -> dict[UserName, Terms]:
-        """What the fair order goes by, of every user who has ever used anything."""
+    def terms(self, leased: Iterable[Job], now: datetime, others: Iterable[UserName] = ()) -> dict[UserName, Terms]:
+        """What the fair order goes by, of every user who has ever used anything, and of `others`."""
         usage, ahead, weights = self._ledger.usage(now), self._committed(leased, now), self._weights()
         return {
-            user: Terms(usage.get(user, 0.0), ahead.get(user, 0.0), weights.get(user, 1.0)) for user in {*usage, *ahead}
+            user: Terms(usage.get(user, 0.0), ahead.get(user, 0.0), weights.get(user, 1.0))
+            for user in {*usage, *ahead, *others}
         }
 
     def _committed(self, leased: Iterable[Job], now: datetime) -> dict[UserName, float]:

@@ -21,6 +21,7 @@ from dopq.room import Capacity
 from dopq.utils.clock import Clock
 from dopq.utils.gpu import GpuProbe, GpuSurvey
 from dopq.utils.log import logger
+from dopq.why import duration
 
 log = logger(__name__)
 
@@ -106,7 +107,7 @@ class Scheduler:
         now = self._clock.now()
         for job_id, deadline, limit_s in self._deadlines():
             if deadline <= now:
-                reason = Reason("time_limit", f"It reached its time limit of {timedelta(seconds=limit_s)}.")
+                reason = Reason("time_limit", f"It reached its time limit of {duration(limit_s)}.")
                 with suppress(WrongState):  # it ended in this moment
                     self._platform.request_stop(job_id, StateName.TIMED_OUT, reason, Actor.SCHEDULER)
 

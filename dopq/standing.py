@@ -5,14 +5,13 @@ Pure. To be asked only while nobody changes the queue.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from dopq.job import JobId, UserName
+from dopq.job import JobId
 from dopq.lines import Queue
 from dopq.order import in_order
-from dopq.queue_model import Decision, share_of_gpus
+from dopq.queue_model import Decision, held_in_ties
 from dopq.why import Why, why
 from dopq.wire import Place
 
@@ -30,7 +29,10 @@ class Standing:
         return self._place(islice(self._ordered(), count))
 
     def position(self, job_id: JobId) -> int | None:
-        """A waiting job's place in the queue, 1 for the next; those that are set aside come last, the oldest first."""
+        """A waiting job's place in the queue, 1 for the next.
+
+        Those that can never run here come after all that can, and those that are set aside last, the oldest first.
+        """
         if job_id not in self._positions and job_id in self._queue:
             self._place(chain(self._ordered(), sorted(self._queue.aside)))
         return self._positions.get(job_id)
@@ -51,8 +53,14 @@ class Standing:
         return placed
 
     def _ordered(self) -> Iterator[JobId]:
-        view = self.decision.view
-        held: Counter[UserName] = Counter()
-        for it in self.decision.holding:
-            held[it.user] += share_of_gpus(it.demand, view.capacity)  # type: ignore[assignment] # parts of GPUs
-        return (job.id for job in in_order(self._queue, view.order, held, view.now_s))
+        view, beyond = self.decision.view, self.decision.beyond
+        held = held_in_ties(self.decision.holding)
+        possible = (job.id for job in in_order(self._queue, view.order, held, view.now_s, beyond))
+        return chain(possible, self._never())
+
+    def _never(self) -> Iterator[JobId]:
+        """The jobs in line that can never run here, the oldest first."""
+        demands = self.decision.beyond
+        users = self._queue.users.values() if demands else ()
+        by_demand = (its.by_demand[demand] for its in users for demand in demands if demand in its.by_demand)
+        yield from sorted(job.id for lines in by_demand for line in lines for job in line)

@@ -156,7 +156,7 @@ def _full(job: Waiting, decision: Decision, ending: list[Holding]) -> Reason:
         return Reason("waits_for_gpus", f"Waits for {_slots(demand.slots)} of one GPU, {room.free_slots} free: {by}.")
     if room.places <= 0:
         return Reason("waits_for_place", f"Waits for a place, all {decision.view.capacity.places} are taken: {by}.")
-    if demand.cpus > room.cpus:
+    if demand.cpus > room.cpus + ROUNDING:
         return Reason("waits_for_cpus", f"Waits for {demand.cpus:g} cores, {room.cpus:g} free: {by}.")
     memory, free = _gib(demand.memory_bytes), _gib(room.memory_bytes)
     return Reason("waits_for_memory", f"Waits for {memory} of memory, {free} free: {by}.")

@@ -13,7 +13,7 @@ from dopq.errors import DopqError
 from dopq.job import StateName
 from dopq_client.clean import clean
 from dopq_client.shapes import Explanation, JobInfo, UserStatistics
-from dopq_client.words import NOTHING, ago, elapsed, local, outcome, reason, since, size, span, start
+from dopq_client.words import NOTHING, at_the_latest, elapsed, local, outcome, reason, since, size, span, start
 
 _STYLES: dict[str, str] = {
     StateName.BUILDING: "cyan",
@@ -106,7 +106,7 @@ def _explanation(told: Explanation, now: datetime, *, with_terms: bool) -> Rende
     place = f" It is number {job['position']} in the queue." if job["position"] else ""
     parts: list[RenderableType] = [Text(outcome(job) + place)]
     if told["until"]:
-        parts.append(Text(f"That is over {ago(told['until'], now)} at the latest."))
+        parts.append(Text(f"That is over {at_the_latest(told['until'], now)} at the latest."))
     if start(job):
         parts.append(Text(f"It starts {start(job)}."))
     if with_terms:

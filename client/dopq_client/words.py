@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from dopq.job import FINAL, StateName
@@ -9,6 +10,7 @@ from dopq_client.clean import clean
 from dopq_client.shapes import JobInfo
 
 NOTHING = "-"
+NO_TIME = "0 s"
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -47,6 +49,16 @@ def ago(text: str | None, now: datetime) -> str:
     if abs(seconds) < 1:
         return "now"
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+
+
+def at_the_latest(text: str | None, now: datetime) -> str:
+    """A time ahead as `ago` tells it, rounded up: nobody is told a bound that may be passed."""
+    at = parse_time(text)
+    if at is None:
+        return NOTHING
+    seconds = (at - now).total_seconds()
+    step_s = next((step_s for below_s, step_s in ((60, 1), (36_000, 60), (172_800, 3600)) if seconds < below_s), 86400)
+    return f"in {span(math.ceil(seconds / step_s) * step_s)}" if seconds > 0 else "now"
 
 
 def elapsed(text: str | None, now: datetime) -> str:
@@ -109,11 +121,17 @@ def outcome(job: JobInfo) -> str:
 
 
 def start(job: JobInfo) -> str:
-    """When a waiting job will start: `in about 2 h, between 40 min and 5 h`; empty when nobody can say."""
+    """When a waiting job will start: `in about 2 h, between 40 min and 5 h`; empty when nobody can say.
+
+    What a forecast says is over already reads `at any moment, within 9 min`.
+    """
     eta = job["eta"]
     if eta is None:
         return ""
     low, middle, high = (_roughly(eta[key]) for key in ("p10", "p50", "p90"))
+    if middle == NO_TIME:
+        return "at any moment" if high == NO_TIME else f"at any moment, within {high}"
+    low = "now" if low == NO_TIME else low
     return f"in about {middle}" if low == high else f"in about {middle}, between {low} and {high}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from dopq.container_handler.docker_words import plain_words
 from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation
 from dopq.job import Mount, ResourceUse
+from dopq.utils.gpu import is_simulated
 
 GPUS_VARIABLE = "NVIDIA_VISIBLE_DEVICES"
 NO_GPUS = "void"
@@ -76,9 +77,8 @@ def _environment(request: ContainerRequest) -> dict[str, str]:
 
 def _device_requests(request: ContainerRequest) -> list[dict[str, Any]]:
     """What `docker run --gpus device=UUID,...` sends; the engine picks the driver by the capability."""
-    if not request.gpus:
-        return []
-    return [{"DeviceIDs": sorted(request.gpus), "Capabilities": [["gpu"]]}]
+    real = sorted(gpu for gpu in request.gpus if not is_simulated(gpu))
+    return [{"DeviceIDs": real, "Capabilities": [["gpu"]]}] if real else []
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 
-from dopq.course import Fairness, Running, Situation
+from dopq.course import HISTORY, Fairness, Running, Situation
 from dopq.job import GpuId, JobId, UserName
 from dopq.lines import Queue, Turn, Waiting
 from dopq.order import FairShare, Fifo, Order, Policy, Recency, recency_penalties
@@ -27,9 +27,6 @@ from dopq.simulation.trace import TracedJob
 DAY_S = 86400.0
 SHORTEST_S = 1.0
 """A job of no length at all would end before it began."""
-
-HISTORY = 60
-"""Places of the history that `recency` sees: e^-60 is beyond what a float can add to 1."""
 
 
 class Limits(StrEnum):

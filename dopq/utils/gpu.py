@@ -26,6 +26,9 @@ DEADLINE_S = 10.0
 
 SIMULATE = "simulate:"
 
+ON_PAPER = "GPU-00000000-0000-0000-0000-"
+"""How the UUIDs of simulated GPUs begin; a real one is drawn at random."""
+
 MOMENTARY = ("memory_used_bytes", "utilisation_percent", "temperature_c", "power_w", "pids")
 """The fields of a Gpu that mean nothing without a fresh look."""
 
@@ -97,13 +100,18 @@ def probe_for(devices: str | Sequence[str]) -> GpuProbe:
     raise ValueError(f'{devices!r} is none of "all", "none", "{SIMULATE}N" or a list of GPU UUIDs')
 
 
+def is_simulated(uuid: str) -> bool:
+    """Whether a GPU is one on paper, of which no engine knows."""
+    return uuid.startswith(ON_PAPER)
+
+
 class SimulatedGpus:
-    """GPUs on paper, to try the queue on a machine without. Their UUIDs are `GPU-00000000-...` and count from 0."""
+    """GPUs on paper, to try the queue on a machine without. Their UUIDs count from 0."""
 
     def __init__(self, count: int, memory_bytes: int = 16 * 1024**3, reason: str | None = None) -> None:
         gpus = tuple(
             Gpu(
-                uuid=f"GPU-00000000-0000-0000-0000-{index:012x}",
+                uuid=f"{ON_PAPER}{index:012x}",
                 index=index,
                 model="simulated",
                 memory_total_bytes=memory_bytes,

@@ -446,7 +446,7 @@ def test_a_drained_node_starts_nothing_until_told_otherwise_also_after_a_restart
     home.platform.drain("olga", "new disks")
     home.restart()
     stopped = home.platform.decide(ROOM).view.stopped
-    assert stopped == Reason("draining", "olga drains the node, nothing new starts: new disks")
+    assert stopped == Reason("draining", "olga drains the node, nothing new starts: new disks.")
     home.platform.undrain()
     home.restart()
     assert home.platform.decide(ROOM).view.stopped is None

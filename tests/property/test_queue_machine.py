@@ -171,14 +171,14 @@ def promises(decision: Decision) -> list[tuple[JobId, float, bool]]:
 def assert_consistent(queue: Queue) -> None:
     """Counted anew from the jobs themselves: lines, demands and the oldest are what they should be."""
     in_line = [job for job in queue if job.id not in queue.aside]
-    lined_up = [job for lines in queue.users.values() for line in lines for job in line]
+    lined_up = [job for lines in queue.users.values() for line in lines.within(()) for job in line]
     assert sorted(lined_up, key=came) == sorted(in_line, key=came)
     assert len(queue) == len(in_line) + len(queue.aside)
     counts = {demand: sum(job.demand == demand for job in in_line) for demand in {job.demand for job in in_line}}
     assert queue.demands == counts
     assert queue.users.keys() == {job.user for job in in_line}
     for user, lines in queue.users.items():
-        assert all(len(line) for line in lines)
+        assert all(len(line) for line in lines.within(()))
         for needs_gpu in POOLS:
             mine = [job for job in in_line if job.user == user and job.demand.needs_gpu is needs_gpu]
             assert lines.oldest(needs_gpu=needs_gpu) == min(mine, key=came, default=None)

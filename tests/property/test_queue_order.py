@@ -275,5 +275,5 @@ def test_a_line_keeps_the_order_of_coming_for_whoever_comes_back(jobs: list[Wait
     for job in reversed(jobs[:gone]):
         queue.add(replace(job))
     for lines in queue.users.values():
-        for line in lines:
+        for line in lines.within(()):
             assert list(line) == sorted(line, key=came)

@@ -224,8 +224,9 @@ def test_the_history_is_all_or_only_mine(desk: Desk) -> None:
 
 def test_the_queue_is_shown_in_its_order_with_what_is_still_built_at_the_end(desk: Desk) -> None:
     building = desk.home.building()
-    second, first = desk.home.queued(ANNA, priority=-1, gpus=9), desk.home.queued(ANNA, gpus=9)
-    desk.home.platform.decide(Capacity(places=5))
+    second, first = desk.home.queued(ANNA, priority=-1, gpus=0), desk.home.queued(ANNA, gpus=0)
+    desk.home.running(BERT)
+    desk.home.platform.decide(Capacity(places=1))
     queue = desk.controller.get_enqueued_containers_info(desk.anna)
     assert [(job["id"], job["position"]) for job in queue] == [(first.id, 1), (second.id, 2), (building.id, None)]
 

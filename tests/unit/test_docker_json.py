@@ -11,6 +11,7 @@ from dopq.container_handler.docker_json import container_body, instant, observat
 from dopq.container_handler.docker_words import is_transient, plain_words
 from dopq.container_handler.engine import Absent, Alive, ContainerName, ContainerRequest, Created, Exited, Observation
 from dopq.job import GpuId, ImageId, Mount, ResourceUse
+from dopq.utils.gpu import SimulatedGpus
 
 GO_ZERO_TIME = "0001-01-01T00:00:00Z"
 MADE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -46,6 +47,14 @@ def test_gpus_are_asked_for_by_uuid_and_a_job_cannot_see_others() -> None:
     wanted = body(gpus=frozenset({GpuId("GPU-b"), GpuId("GPU-a")}), environment={"NVIDIA_VISIBLE_DEVICES": "all"})
     assert wanted["HostConfig"]["DeviceRequests"] == [{"DeviceIDs": ["GPU-a", "GPU-b"], "Capabilities": [["gpu"]]}]
     assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b", *REMOVED]
+
+
+def test_simulated_gpus_are_told_to_the_job_and_not_asked_of_the_engine() -> None:
+    """No engine has them: it would not start the container, and a queue without GPUs could not be tried out."""
+    on_paper = frozenset(GpuId(gpu.uuid) for gpu in SimulatedGpus(2).survey().gpus)
+    wanted = body(gpus=on_paper)
+    assert wanted["HostConfig"]["DeviceRequests"] == []
+    assert wanted["Env"][0] == f"NVIDIA_VISIBLE_DEVICES={','.join(sorted(on_paper))}"
 
 
 def test_a_job_without_gpus_asks_for_none_and_sees_none() -> None:

@@ -15,7 +15,7 @@ def test_jobs_that_are_alike_stand_in_one_line_and_others_in_another() -> None:
     others = [waiting(3, demand=2), waiting(4, priority=1), waiting(5, limit_s=9.0), waiting(6, name="train")]
     for job in (*alike, *others):
         lines.add(job)
-    assert sorted([job.id for job in line] for line in lines) == [[1, 2], [3], [4], [5], [6]]
+    assert sorted([job.id for job in line] for line in lines.within(())) == [[1, 2], [3], [4], [5], [6]]
     assert list(lines.line_of(alike[1])) == alike
 
 

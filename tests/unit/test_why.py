@@ -164,3 +164,14 @@ def test_a_job_that_came_after_the_decision_hears_that_the_next_one_is_being_mad
 )
 def test_a_span_is_told_as_people_say_it(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_what_no_float_holds_exactly_is_not_told_to_lack() -> None:
+    """1.0 - 0.3 - 0.3 is a little less than 0.4: what lacks is memory."""
+    held = [holding(number, BERT, Demand(cpus=0.3, memory_bytes=GIB)) for number in (8, 9)]
+    told = answer(
+        waiting(1, demand=Demand(cpus=0.4, memory_bytes=GIB)),
+        *held,
+        capacity=Capacity(places=9, cpus=1.0, memory_bytes=2 * GIB),
+    )
+    assert told.reason.code == "waits_for_memory"
