@@ -133,7 +133,8 @@ def test_the_wait_for_another_is_no_wait_for_a_turn(home: Home) -> None:
     newcomer = home.queued(name="newcomer")
     home.clock.advance(3600)
     end(home, first)
-    home.platform.decide(Capacity(places=0))
+    home.running(BERT)
+    home.platform.decide(Capacity(places=1))
     assert [job["id"] for job in home.platform.get_enqueued_container_list()] == [newcomer.id, then.id]
 
 
