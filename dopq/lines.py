@@ -203,6 +203,7 @@ class Queue:
         users: the lines of each user who has any.
         demands: how many jobs in line ask for what.
         aside: jobs that may not start whatever is free, and why.
+        since_s: no job in line came before this moment, seconds since the epoch; the last who did may have left.
         turns: when a job of the user last started that was the oldest of theirs in its pool (of those that could ever
             start); by user and by whether the pool is that of the GPUs. Seconds since the epoch.
     """
@@ -212,6 +213,7 @@ class Queue:
         self.demands: Counter[Demand] = Counter()
         self.aside: dict[JobId, Reason] = {}
         self.turns = {(turn.user, turn.needs_gpu): turn.at_s for turn in turns}
+        self.since_s = math.inf
         self._jobs: dict[JobId, Waiting] = {}
 
     def __len__(self) -> int:
@@ -236,6 +238,7 @@ class Queue:
             return
         self.users.setdefault(job.user, UserLines()).add(job)
         self.demands[job.demand] += 1
+        self.since_s = min(self.since_s, job.queued_at_s)
 
     def remove(self, job_id: JobId) -> Waiting | None:
         """A job leaves the queue; None if it was not in it."""

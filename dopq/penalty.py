@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+_LN2 = math.log(2)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -38,7 +40,7 @@ def usage_at(account: Account, now_s: float, half_life_s: float) -> float:
     elapsed = max(0.0, now_s - account.as_of)
     kept = math.exp2(-elapsed / half_life_s)
     # -expm1(-x) is 1 - e^-x without the cancellation that would lose the first seconds of a long half-life.
-    gained = -math.expm1(-elapsed * math.log(2) / half_life_s) * half_life_s / math.log(2)
+    gained = -math.expm1(-elapsed * _LN2 / half_life_s) * half_life_s / _LN2
     return account.usage * kept + account.rate * gained
 
 

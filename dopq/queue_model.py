@@ -150,6 +150,8 @@ class _Walk:
 
     def start_overdue(self) -> None:
         """Start what is overdue, the longest overdue first; the first of a pool that may not gets the reservation."""
+        if self._queue.since_s + self._view.overdue_s > self._now_s:
+            return  # nobody has waited for so long
         due = [
             (due_s, job.id, job)
             for lines in self._queue.users.values()
@@ -200,7 +202,7 @@ class _Walk:
             oldest = self._queue.users[user].oldest
             firsts = [job for needs_gpu in POOLS if (job := oldest(needs_gpu=needs_gpu, beyond=self.beyond))]
             if firsts:
-                yield self._key(user, min(firsts, key=came)), user
+                yield self._key(user, min(firsts, key=came) if len(firsts) > 1 else firsts[0]), user
 
     def _key(self, user: UserName, job: Waiting) -> Key:
         return self._view.order.of_user(user, self._held[user], job)
