@@ -187,7 +187,9 @@ def test_a_stopped_scheduler_starts_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_s", "limit_s", "in_words"), [(60, 60, "0:01:00"), (None, 1000, "0:16:40")], ids=["its own", "the node's"]
+    ("asked_s", "limit_s", "in_words"),
+    [(60, 60, " 1 min."), (None, 1000, " 16 min 40 s.")],
+    ids=["its own", "the node's"],
 )
 def test_a_job_that_is_over_its_time_limit_is_stopped(
     bench: Bench, asked_s: int | None, limit_s: int, in_words: str
