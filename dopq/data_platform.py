@@ -383,8 +383,9 @@ class DataPlatform:
                     "committed_gpu_seconds": term.committed_gpu_s,
                     "weight": term.weight,
                     "penalty": term.penalty,
+                    "expected_penalty": term.expected_penalty,
                 }
-                for user, term in sorted(terms.items(), key=lambda it: (it[1].penalty, it[0]))
+                for user, term in sorted(terms.items(), key=lambda it: (it[1].expected_penalty, it[0]))
             ],
         }
 

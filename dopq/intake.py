@@ -56,6 +56,12 @@ class Stamp:
         return cls(info.st_dev, info.st_ino, tree.size, 0, 0, tree.digest, obstacle)
 
 
+def name_as_text(path: Path) -> str:
+    """The name of a file as text that can be shown, sent and stored, whatever bytes it has."""
+    text = os.fsencode(path.name).decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """A file or folder in somebody's inbox. Whoever drops there is that user."""
@@ -66,8 +72,7 @@ class Drop:
     @property
     def name(self) -> str:
         """The file's name as text that can be shown and stored, whatever bytes it has."""
-        text = os.fsencode(self.path.name).decode("utf-8", "replace")
-        return "".join(character if character.isprintable() else "\ufffd" for character in text)
+        return name_as_text(self.path)
 
     def key(self, stamp: Stamp) -> str:
         """The same for the same drop, however often it is met; another for a later file of the same name."""

@@ -35,7 +35,7 @@ from dopq.handover import (
 )
 from dopq.image_maker import BuildLimits, ImageMaker
 from dopq.inbox_watch import InboxWatch, WatchSettings
-from dopq.intake import open_drop
+from dopq.intake import name_as_text, open_drop
 from dopq.job import JobId, Reason, StateName
 from dopq.outbox import BUILD_LOG, name_from_bundle
 from dopq.share import Share
@@ -165,7 +165,7 @@ class Provider:
         """Whether a file has the end of an archive; what cannot be opened is for whoever copies it to tell of."""
         try:
             with open_drop(path) as file:
-                return self._gate.is_whole(file, path.name, self._settings.rules)
+                return self._gate.is_whole(file, name_as_text(path), self._settings.rules)
         except OSError:
             return True
 

@@ -39,7 +39,12 @@ class Terms:
 
     @property
     def penalty(self) -> float:
-        """The smallest goes first."""
+        """Usage by weight, as it is told everywhere."""
+        return penalty(self.usage_gpu_s, self.weight)
+
+    @property
+    def expected_penalty(self) -> float:
+        """The penalty once what is committed has been used, by which the order goes: the smallest first."""
         return penalty(self.usage_gpu_s + self.committed_gpu_s, self.weight)
 
 
@@ -80,7 +85,7 @@ class Ranking:
         """The order of this moment. `leased`: the jobs that occupy the node."""
         match Policy(self._settings.policy):
             case Policy.FAIRSHARE:
-                penalties = {user: terms.penalty for user, terms in self.terms(leased, now).items()}
+                penalties = {user: terms.expected_penalty for user, terms in self.terms(leased, now).items()}
                 return FairShare(penalties, self._run_times.expected_s)
             case Policy.RECENCY:
                 return Recency(recency_penalties(self._finished))

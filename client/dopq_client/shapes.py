@@ -55,13 +55,14 @@ class JobInfo(TypedDict):
 
 
 class Term(TypedDict):
-    """What one user's place in the fair order is made of; the smallest `penalty` goes first."""
+    """What one user's place in the fair order is made of; the smallest `expected_penalty` goes first."""
 
     user: str
     usage_gpu_seconds: float
     committed_gpu_seconds: float
     weight: float
     penalty: float
+    expected_penalty: float
 
 
 class Explanation(TypedDict):

@@ -110,19 +110,27 @@ def _explanation(told: Explanation, now: datetime, *, with_terms: bool) -> Rende
     if start(job):
         parts.append(Text(f"It starts {start(job)}."))
     if with_terms:
-        parts += [Text(), Text(f"Policy: {clean(told['policy'])}. The smallest penalty goes first."), _terms(told)]
+        parts += [
+            Text(),
+            Text(f"Policy: {clean(told['policy'])}. The smallest expected penalty goes first."),
+            _terms(told),
+        ]
     return Group(*parts)
 
 
 def _terms(told: Explanation) -> RenderableType:
     table = _table()
     table.add_column("USER", no_wrap=True, overflow="ellipsis", max_width=24)
-    for heading in ("USED GPU-H", "COMMITTED GPU-H", "WEIGHT", "PENALTY"):
+    for heading in ("USED GPU-H", "COMMITTED GPU-H", "WEIGHT", "PENALTY", "EXPECTED"):
         table.add_column(heading, justify="right", no_wrap=True)
     for term in told["terms"]:
-        hours = [term[key] / 3600 for key in ("usage_gpu_seconds", "committed_gpu_seconds", "penalty")]
         table.add_row(
-            clean(term["user"]), f"{hours[0]:.1f}", f"{hours[1]:.1f}", f"{term['weight']:g}", f"{hours[2]:.1f}"
+            clean(term["user"]),
+            f"{term['usage_gpu_seconds'] / 3600:.1f}",
+            f"{term['committed_gpu_seconds'] / 3600:.1f}",
+            f"{term['weight']:g}",
+            f"{term['penalty'] / 3600:.1f}",
+            f"{term['expected_penalty'] / 3600:.1f}",
         )
     return table
 
