@@ -160,7 +160,7 @@ def test_an_explanation_names_the_jobs_that_have_to_end_and_when_they_will(home:
     assert [term["user"] for term in told["terms"]] == [BERT, ANNA], (
         "also whose job it is, though they used nothing yet"
     )
-    assert told["terms"][0]["penalty"] == 0 < told["terms"][1]["penalty"]
+    assert told["terms"][0]["expected_penalty"] == 0 < told["terms"][1]["expected_penalty"]
 
 
 def test_an_explanation_of_a_job_that_does_not_wait_says_where_it_stands(home: Home) -> None:
