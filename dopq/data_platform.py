@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from dopq import dependencies, lifecycle, reference
 from dopq.config import ContainerSettings, GpuSettings, QueueSettings
 from dopq.course import Situation
 from dopq.dispatch import Dispatch
 from dopq.errors import NotAllowed, NotFound, WrongState
+from dopq.explanation import explanation_to_wire
 from dopq.forecast import Forecast
 from dopq.job import (
     Actor,
@@ -51,7 +52,7 @@ from dopq.stoppage import Stoppage
 from dopq.store import Event, Journal
 from dopq.users import Role, User, Users
 from dopq.utils.clock import Clock
-from dopq.wire import Plain, job_to_wire, time_to_wire
+from dopq.wire import Plain, job_to_wire
 
 
 class DataPlatform:
@@ -370,24 +371,7 @@ class DataPlatform:
         with self._lock:
             cause = self._dispatch.why(job_id)
             terms = self._dispatch.terms(job.user, self._clock.now())
-        return {
-            "job": described,
-            "waits_for": [int(other) for other in (cause.waits_for if cause else ()) or self._waits_for(job)],
-            "behind": int(cause.behind) if cause and cause.behind is not None else None,
-            "until": time_to_wire(datetime.fromtimestamp(cause.at_s, UTC)) if cause and cause.at_s else None,
-            "policy": self._settings.policy,
-            "terms": [
-                {
-                    "user": str(user),
-                    "usage_gpu_seconds": term.usage_gpu_s,
-                    "committed_gpu_seconds": term.committed_gpu_s,
-                    "weight": term.weight,
-                    "penalty": term.penalty,
-                    "expected_penalty": term.expected_penalty,
-                }
-                for user, term in sorted(terms.items(), key=lambda it: (it[1].expected_penalty, it[0]))
-            ],
-        }
+        return explanation_to_wire(described, cause, self._waits_for(job), self._settings.policy, terms)
 
     def penalties(self) -> dict[UserName, float]:
         """Each user's penalty now, running jobs counted live."""
