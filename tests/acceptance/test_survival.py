@@ -154,7 +154,7 @@ def test_results_wait_for_a_share_that_is_away(node: NodeProcess, alice: DopqCli
     away = node.share.rename(node.share.with_name("away"))
     node.share.mkdir()  # a mount point without its file system
     sent = alice.submit(bundle("sent.zip", "echo 2 > /output/result"))
-    wait_until(lambda: any("does not take files" in warning for warning in alice.system()["warnings"]), 30.0)
+    wait_until(lambda: any(str(node.share) in warning for warning in alice.system()["warnings"]), 30.0)
     wait_until(lambda: alice.job(sent["id"])["state"] not in {"building", "queued"}, 30.0)
     assert list(node.share.iterdir()) == []
     node.share.rmdir()
