@@ -72,8 +72,8 @@ def templates_show(name: str, config_file: Path) -> None:
 def templates_render(bundle: Path, config_file: Path) -> None:
     """Print the Dockerfile that a bundle (zip, tar or folder) would be built from."""
     from dopq.container_handler.bundle import check as check_bundle
+    from dopq.container_handler.bundle_name import name_from_bundle
     from dopq.errors import UserError
-    from dopq.outbox import name_from_bundle
 
     with _opened(bundle) as (file, name):
         taken = check_bundle(

@@ -16,10 +16,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from dopq import __version__
+from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed, NotFound
 from dopq.job import Ended, Job, JobId, is_to_be_built
-from dopq.outbox import BUILD_LOG, JOB_LOG, name_from_bundle
+from dopq.outbox import BUILD_LOG, JOB_LOG
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
 from dopq.results import Results

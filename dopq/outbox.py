@@ -8,13 +8,13 @@ folder follows.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.errors import NotFound
 from dopq.job import Job
 
@@ -33,12 +33,6 @@ class ResultFile:
     path: str
     size: int
     executable: bool
-
-
-def name_from_bundle(bundle: str) -> str:
-    """The name of a job until its spec has been read: the bundle's file name, without its ending, made plain."""
-    stem = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", bundle.lower())
-    return re.sub(r"[^a-z0-9_.-]+", "-", stem).strip("-_.")[:63] or "job"
 
 
 class Outbox:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dopq.build_log_file import BuildLogFile
 from dopq.build_site import BuildSite
+from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.container_handler.engine import ContainerEngine
 from dopq.container_handler.gate import Gate
 from dopq.container_handler.gate_trial import try_gate
@@ -37,7 +38,7 @@ from dopq.image_maker import BuildLimits, ImageMaker
 from dopq.inbox_watch import InboxWatch, WatchSettings
 from dopq.intake import name_as_text, open_drop
 from dopq.job import JobId, Reason, StateName
-from dopq.outbox import BUILD_LOG, name_from_bundle
+from dopq.outbox import BUILD_LOG
 from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils import log as logs

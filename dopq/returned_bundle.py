@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from dopq.container_handler.archive_kinds import ENDINGS
+from dopq.container_handler.bundle_name import split_ending
 from dopq.job import Ended, Job
 from dopq.report import status_text
 from dopq.utils.files import fsync_file, fsync_folder, write_atomic
@@ -46,7 +46,7 @@ def _place(folder: Path, job: Job) -> Path:
     owner = _reason_of(plain)
     if owner == job.id or (owner is None and not plain.exists()):
         return plain
-    stem, ending = _split(plain.name)
+    stem, ending = split_ending(plain.name)
     return plain.with_name(f"{stem}-{job.id}{ending}")
 
 
@@ -54,14 +54,8 @@ def _short(name: str) -> str:
     """A file name that leaves room for what we append to it: file systems take 255 bytes."""
     if len(name.encode()) <= _NAME_BYTES:
         return name
-    stem, ending = _split(name)
+    stem, ending = split_ending(name)
     return stem.encode()[: _NAME_BYTES - len(ending.encode())].decode(errors="ignore") + ending
-
-
-def _split(name: str) -> tuple[str, str]:
-    """A name and the ending that says what archive it is: all of `.tar.gz`, or it could not be handed in again."""
-    length = next((len(each) for each in ENDINGS if name.lower().endswith(each)), 0)
-    return name[: len(name) - length], name[len(name) - length :]
 
 
 def _copy(source: Path, target: Path) -> None:

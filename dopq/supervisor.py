@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotFound, WrongState
 from dopq.handover import (
@@ -31,7 +32,7 @@ from dopq.handover import (
 )
 from dopq.images import Images
 from dopq.job import Building, Ended, Held, Job, StateName, is_to_be_built
-from dopq.outbox import BUILD_LOG, Outbox, name_from_bundle
+from dopq.outbox import BUILD_LOG, Outbox
 from dopq.provider import ProviderSettings
 from dopq.provider_process import main
 from dopq.users import Users

@@ -6,9 +6,10 @@ from itertools import count
 from pathlib import Path
 
 from dopq.config import GpuSettings, NodeSettings, Paths, QueueSettings
+from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
-from dopq.outbox import Outbox, name_from_bundle
+from dopq.outbox import Outbox
 from dopq.results import Results
 from dopq.store import Database, Journal
 from dopq.users import Role, User, Users

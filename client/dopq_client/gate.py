@@ -12,11 +12,11 @@ from typing import Any, BinaryIO, Literal, cast
 
 from dopq import config
 from dopq.container_handler import bundle as gate
+from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.container_handler.rules import Rules, rules_from_wire, rules_of
 from dopq.container_handler.spec_schema import SpecFormat, spec_schema
 from dopq.errors import NotLoggedIn, OperatorError, TryAgain, UserError
 from dopq.job import JobSpec
-from dopq.outbox import name_from_bundle
 from dopq_client.client import DopqClient
 from dopq_client.upload import bundle_of
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from dopq.container_handler.archive import Archive, Limits, file_problem
+from dopq.container_handler.bundle_name import ENDINGS, GZIPPED, split_ending
 from dopq.container_handler.gunzip import gunzip, is_whole_gzip
 from dopq.container_handler.refusal import refusal, shown
 from dopq.container_handler.scratch import Scratch
@@ -17,8 +18,6 @@ from dopq.container_handler.zip_archive import ZipArchive
 from dopq.container_handler.zip_end import has_end
 from dopq.job import Problem
 
-GZIPPED = (".tar.gz", ".tgz")
-ENDINGS = (".zip", ".tar", *GZIPPED)
 _MOST_UNPACKED_TO_LOOK = 16 * 2**20
 _TAR_BYTES_PER_ENTRY = 8 * BLOCK  # header, fill-up, and extensions of an honest entry
 
@@ -34,8 +33,8 @@ def open_archive(file: BinaryIO, name: str, limits: Limits, scratch: Scratch) ->
         BundleRejected: it is no archive of that kind, not a whole one, or larger than `limits`.
         OSError: this machine's disk is full or failing.
     """
-    ending = _ending(name)
-    if ending is None:
+    ending = split_ending(name)[1].lower()
+    if not ending:
         what = f"this kind of file is not taken; folders and {', '.join(ENDINGS)} are"
         raise refusal([Problem(shown(name), what, "Pack the folder with 'zip -r' or 'tar -czf' and hand that in.")])
     if ending == ".zip":
@@ -57,17 +56,13 @@ def is_whole(file: BinaryIO, name: str) -> bool:
     No verdict on the rest of it: damaged files are whole, too, and so is what is no archive. A large gzip file passes,
     since nothing but unpacking all of it would tell.
     """
-    ending, size = _ending(name), file.seek(0, io.SEEK_END)
+    ending, size = split_ending(name)[1].lower(), file.seek(0, io.SEEK_END)
     if ending == ".zip":
         return has_end(file)
     if ending == ".tar":
         file.seek(max(0, size - END_BYTES))
         return size >= END_BYTES and not file.read().strip(b"\0")
-    return ending is None or size > _MOST_UNPACKED_TO_LOOK or is_whole_gzip(file)
-
-
-def _ending(name: str) -> str | None:
-    return next((ending for ending in ENDINGS if name.lower().endswith(ending)), None)
+    return not ending or size > _MOST_UNPACKED_TO_LOOK or is_whole_gzip(file)
 
 
 def _unzipped(file: BinaryIO, limits: Limits, most_bytes: int, scratch: Scratch) -> BinaryIO:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from dopq.container_handler.archive import Archive, Limits, Member
-from dopq.container_handler.archive_kinds import GZIPPED
+from dopq.container_handler.bundle_name import GZIPPED
 from dopq.container_handler.container_config import JSON_FILE
 from dopq.container_handler.gunzip import gunzip
 from dopq.container_handler.project_layout import DOCKERFILE

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from dopq.container_handler.bundle_name import slug
 from dopq.container_handler.quantities import parse_time
 from dopq.container_handler.refusal import refusal, shown
 from dopq.container_handler.slots import SlotsAsked, in_slots, slots_problems
@@ -33,7 +34,6 @@ from dopq.container_handler.spec_fields import (
     TemplateName,
     Time,
     Words,
-    slug,
 )
 from dopq.container_handler.spec_file import read_table
 from dopq.job import JobSpec, Problem

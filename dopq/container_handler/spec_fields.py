@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from dopq.config import MOST_SLOTS, PYTHON_VERSION
+from dopq.container_handler.bundle_name import slug
 from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import shown
 from dopq.job import After, JobSpec
@@ -36,12 +37,6 @@ _LONGEST_TEXT = 32 * 1024  # Linux gives an argument or variable 128 KiB at most
 def wrong(what: str, instead: str) -> PydanticCustomError:
     """A problem with a value: what is wrong with it, and what to write instead."""
     return PydanticCustomError("spec", "{what}", {"what": what, "instead": instead})
-
-
-def slug(text: str) -> str:
-    """The nearest valid job name: `My Job (2)` becomes `my-job-2`; `job` when nothing is left."""
-    plain = re.sub(r"[^a-z0-9_.-]+", "-", text.lower())
-    return re.sub(r"-{2,}", "-", plain).lstrip("_.-")[:63].rstrip("_.-") or "job"
 
 
 def _name(value: str) -> str:

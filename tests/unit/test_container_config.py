@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dopq.container_handler.bundle_name import slug
 from dopq.container_handler.container_config import JSON_FILE, TOML_FILE, SpecDefaults, read_spec
 from dopq.container_handler.quantities import parse_size, parse_time
 from dopq.container_handler.refusal import problems_of
-from dopq.container_handler.spec_fields import slug
 from dopq.errors import BundleRejected
 from dopq.job import After, JobSpec
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.container_handler.outputs import discard
 from dopq.errors import NotFound
 from dopq.job import Job
-from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT, name_from_bundle
+from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT
 from tests.platforms import Home, open_descriptors
 
 SECRET = b"the neighbour's thesis"
@@ -90,6 +91,7 @@ def test_a_name_made_from_a_bundles_name_is_always_plain(bundle: str) -> None:
     [
         ("iris.zip", "iris"),
         ("Iris Data.tar.gz", "iris-data"),
+        ("a (1)--b.TGZ", "a-1-b"),
         ("../../etc/passwd", "etc-passwd"),
         ("...", "job"),
         ("Übung.tgz", "bung"),
