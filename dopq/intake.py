@@ -147,21 +147,7 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
     try:
         if _stamp_of(source) != stamp:
             return None
-        if not target.exists():
-            partial = target.with_suffix(".part")
-            try:
-                _copy(source, stamp, partial)
-            except (OSError, Changed) as error:
-                partial.unlink(missing_ok=True)  # half a copy on a full disk would keep it full
-                if _stamp_of(source) != stamp:
-                    return None
-                raise error if isinstance(error, OSError) else OSError("it changes all the time") from error
-            if _stamp_of(source) != stamp:
-                partial.unlink()
-                return None
-            partial.replace(target)
-            fsync_folder(spool)
-        return key
+        return key if target.exists() or _copied(source, stamp, target) else None
     finally:
         os.close(source)
 
@@ -194,6 +180,24 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what is left in an inbox of folders that an earlier life was just removing. Raises `OSError`."""
     for gone in folder.glob(f"{_GONE}*"):
         shutil.rmtree(gone)
+
+
+def _copied(source: int, stamp: Stamp, target: Path) -> bool:
+    """Copy an open drop, whole and on disk before it has its name; whether it is still what it was."""
+    partial = target.with_suffix(".part")
+    try:
+        _copy(source, stamp, partial)
+    except (OSError, Changed) as error:
+        partial.unlink(missing_ok=True)  # half a copy on a full disk would keep it full
+        if _stamp_of(source) != stamp:
+            return False
+        raise error if isinstance(error, OSError) else OSError("it changes all the time") from error
+    if _stamp_of(source) != stamp:
+        partial.unlink()
+        return False
+    partial.replace(target)
+    fsync_folder(target.parent)
+    return True
 
 
 def _copy(source: int, stamp: Stamp, target: Path) -> None:
