@@ -123,6 +123,9 @@ def test_what_is_cancelled_in_the_making_is_broken_off_and_not_begun_once_more(b
     bench.site.cancel(JobId(1))
     bench.until_begun(1, 2)
     assert bench.broken_off == [1]
+    bench.take(3)
+    bench.finish_one()
+    bench.until_begun(1, 2, 3)
 
 
 def test_what_is_not_done_is_begun_once_more(bench: Bench) -> None:

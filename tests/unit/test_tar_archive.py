@@ -145,6 +145,12 @@ def test_every_part_of_a_tar_is_refused_as_half_a_copy(tar: Path) -> None:
     assert list(read(tar, whole)) == ["d", "ab", "b"]
 
 
+def test_a_tar_that_lacks_bytes_of_its_last_block_is_half_a_copy(tar: Path) -> None:
+    for size in (2 * 512 + 1, 3 * 512 - 1, 20 * 512 - 1):
+        lacking = tar_bytes(member("a"), end=bytes(size))
+        assert refused(tar, lacking) == "the end of the tar file is missing, as in half a copy", size
+
+
 def test_every_part_of_a_gzipped_tar_is_refused(tgz: Path) -> None:
     whole = gzip.compress(tar_bytes(member("a", bytes(range(256)) * 4)), mtime=0)
     for size in range(2, len(whole)):
