@@ -203,3 +203,16 @@ def test_what_was_learnt_survives_the_journal() -> None:
     again = Calibration.from_json(calibration.to_json())
     assert again.to_json() == calibration.to_json()
     assert again.corrector()(Band(60.0, 90.0, 100.0)) == calibration.corrector()(Band(60.0, 90.0, 100.0))
+
+
+def test_whoever_had_the_gpu_that_counts_for_more_comes_later_in_the_course_too() -> None:
+    """Both have one GPU first, then both want both: only the weights tell the users apart."""
+    waiting = (job(1, 1), job(2, 1, user=BERT), job(3, 2), job(4, 2, user=BERT))
+    last = set()
+    for heavy in GPUS[:2]:
+        capacity = Capacity(frozenset(GPUS[:2]), places=9, weights={heavy: 10.0})
+        it = Situation(View(NOW_S, capacity, ()), (), waiting, (), Fairness(Policy.FAIRSHARE))
+        starts = Course(it, lambda _: 100.0).starts([JobId(3), JobId(4)], 10)
+        assert (starts[JobId(1)], starts[JobId(2)]) == (NOW_S, NOW_S)
+        last.add(max((JobId(3), JobId(4)), key=starts.__getitem__))
+    assert last == {JobId(3), JobId(4)}
