@@ -59,6 +59,11 @@ class RemoteSettings(Section):
     nameserver_host: Loopback = "127.0.0.1"
     nameserver_port: Port = 9090
     max_connections: Count = 200
+    max_connections_per_address: Count = 64
+    calls_per_s: Positive = 500.0
+    socket: str = ""
+    tls: bool = False
+    token_days: Annotated[int, Field(ge=1, le=3650)] = 90
 
 
 class EngineSettings(Section):

@@ -97,6 +97,12 @@ class EngineUnavailable(TryAgain):
     code = "engine_unavailable"
 
 
+class SlowDown(TryAgain):
+    """Too many calls or wrong passwords in a short time. `details["wait_s"]`: seconds after which it goes on."""
+
+    code = "slow_down"
+
+
 class ServiceUnreachable(TryAgain):
     """The DoPQ service did not answer."""
 

@@ -1,0 +1,27 @@
+"""Who calls, as the boundary has found out, and from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dopq.users import User
+
+LOCAL = "local"
+"""The address of callers on this machine's own socket, where the kernel says who they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody at the other end of a connection.
+
+    Attributes:
+        user: whom their token or, on the local socket, their uid belongs to; None: nobody that is known.
+        address: their IP address, or `LOCAL`; what throttles count by, and what the audit log names.
+        peer: the name in their client certificate, if the lab's own CA signed one.
+        token: the token that came with the connection, for `logout` alone.
+    """
+
+    user: User | None
+    address: str
+    peer: str | None = None
+    token: str | None = None
