@@ -19,9 +19,16 @@ class Caller:
         address: their IP address, or `LOCAL`; what throttles count by, and what the audit log names.
         peer: the name in their client certificate, if the lab's own CA signed one.
         token: the token that came with the connection, for `logout` alone.
+        reached: our own address as this caller has it, `HOST:PORT`; "" on the local socket.
     """
 
     user: User | None
     address: str
     peer: str | None = None
     token: str | None = None
+    reached: str = ""
+
+    @property
+    def name(self) -> str | None:
+        """Their user's or peer's name; None of nobody that is known."""
+        return str(self.user.name) if self.user else self.peer

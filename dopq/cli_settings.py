@@ -36,7 +36,7 @@ def config_check(file: Path) -> None:
 
 @config.command("write")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="For example remote.nameserver_port=9091.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="For example remote.port=9091.")
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")
 @in_words
 def config_write(file: Path, changes: tuple[str, ...], force: bool) -> None:

@@ -54,10 +54,8 @@ class RemoteSettings(Section):
     """The remote-object API."""
 
     host: Loopback = "127.0.0.1"
-    port: Port = 0
-    nameserver: str = Field(default="embedded", pattern="^(embedded|external)$")
-    nameserver_host: Loopback = "127.0.0.1"
-    nameserver_port: Port = 9090
+    port: Port = 9090
+    nameserver: str = Field(default="", pattern=r"^(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?$")
     max_connections: Count = 200
     max_connections_per_address: Count = 64
     calls_per_s: Positive = 500.0

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from dopq import __version__
+from dopq.caller import Caller
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed, NotFound
@@ -81,17 +82,17 @@ class DopqController:
     # --- anybody ------------------------------------------------------------------------------------------------------
 
     @remote(Access.ANYBODY)
-    def hello(self, caller: User | None) -> Plain:
+    def hello(self, caller: Caller) -> Plain:
         """Version of the service and of its answers; also tells whether the token was good."""
         return {
             "service": "dopq",
             "version": __version__,
             "schema_version": SCHEMA_VERSION,
-            "user": str(caller.name) if caller else None,
+            "user": str(caller.user.name) if caller.user else None,
         }
 
     @remote(Access.ANYBODY)
-    def get_limits(self, caller: User | None) -> Plain:  # noqa: ARG002 - nothing secret, and needed before a login
+    def get_limits(self, caller: Caller) -> Plain:  # noqa: ARG002 - nothing secret, and needed before a login
         """The limits and allow-lists by which bundles are judged here, for `dopq-client check`."""
         return self.limits
 

@@ -125,14 +125,12 @@ def _disks(paths: Paths) -> Iterator[Finding]:
 
 def _port(settings: Settings) -> Finding:
     remote = settings.remote
-    where = f"{remote.nameserver_host}:{remote.nameserver_port}"
-    if remote.nameserver == "external":
-        return Finding("port", "ok", f"Registers with the nameserver at {where}.")
-    family = socket.AF_INET6 if ":" in remote.nameserver_host else socket.AF_INET
+    where = f"{remote.host}:{remote.port}"
+    family = socket.AF_INET6 if ":" in remote.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((remote.nameserver_host, remote.nameserver_port))
+            probe.bind((remote.host, remote.port))
         except OSError as error:
             return Finding(
                 "port",
@@ -140,4 +138,4 @@ def _port(settings: Settings) -> Finding:
                 f"{where}: {error.strerror}.",
                 "Fine if this is our own running node; else change it.",
             )
-    return Finding("port", "ok", f"{where} is free for the nameserver.")
+    return Finding("port", "ok", f"{where} is free for the service.")

@@ -70,6 +70,12 @@ class NotAllowed(UserError):
     code = "not_allowed"
 
 
+class UnknownCall(UserError):
+    """The service has no such call; most likely it is of another version."""
+
+    code = "unknown_call"
+
+
 class NotFound(UserError):
     """No job, user or file of that name."""
 

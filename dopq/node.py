@@ -14,7 +14,7 @@ import os
 import queue
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,9 @@ from filelock import FileLock, Timeout
 
 from dopq import __version__
 from dopq.boundary import Boundary
+from dopq.boundary.doors import socket_path
+from dopq.boundary.identity import identify_by
+from dopq.caller import Caller
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
@@ -86,7 +89,7 @@ def serve(settings: Settings, paths: Paths) -> None:
         stack.callback(node.close)
         stack.callback(node.stop)
         node.start()
-        log.info("ready", node=node.name, nameserver=node.boundary.nameserver, share=paths.share, pid=os.getpid())
+        log.info("ready", node=node.name, nameserver=node.boundary.address, share=paths.share, pid=os.getpid())
         stop_wishes.get()
         log.info("stopping")
     log.info("stopped")
@@ -171,9 +174,15 @@ class Node:
         controller = DopqController(
             self.platform, results, uploads, self.system, self.node_table, request_shutdown, rules_to_wire(rules)
         )
-        self.boundary = Boundary(controller, users, settings.remote)
+        self.boundary = Boundary(
+            controller,
+            settings.remote,
+            identify=identify_by(users),
+            audit=_audit,
+            socket=socket_path(settings.remote.socket),
+        )
         self._record = NodeRecord(
-            _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.nameserver
+            _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.address
         )
 
     def start(self) -> None:
@@ -192,7 +201,7 @@ class Node:
         self._started.callback(self._housekeeping.stop, STOP_S)
         self.boundary.start()
         self._started.callback(self.boundary.stop, STOP_S)
-        facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.nameserver}
+        facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.address}
         write_atomic(self._paths.node_file, json.dumps(facts) + "\n")
         self._started.callback(self._paths.node_file.unlink, missing_ok=True)
 
@@ -214,7 +223,7 @@ class Node:
             "uptime_s": (self._clock.now() - self._started_at).total_seconds(),
             "processes": processes_to_wire({"node": os.getpid(), "provider": self._supervisor.pid}),
             "share": str(self._paths.share),
-            "nameserver": self.boundary.nameserver,
+            "nameserver": self.boundary.address,
             "engine": engine_to_wire(self._runner.capacity),
             "machine": machine_to_wire(self._machine()),
             "gpus": gpus_to_wire(self._scheduler.survey, self.platform.alive()),
@@ -243,6 +252,10 @@ class Node:
             survey.reason if survey.gpus else None,
         )
         return list(dict.fromkeys(trouble for trouble in troubles if trouble))
+
+
+def _audit(caller: Caller, method: str, what: Mapping[str, object], result: str) -> None:
+    log.info("changed", user=caller.name, address=caller.address, method=method, what=sorted(what), result=result)
 
 
 def _make_user_folders(paths: Paths) -> None:

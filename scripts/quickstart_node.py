@@ -51,7 +51,7 @@ def a_node(telling: Telling, engine_url: str, *, keep: bool) -> Iterator[User]:
     settings = {
         "node.state": HOME / "state",
         "node.share": SHARE,
-        "remote.nameserver_port": _free_port(),
+        "remote.port": _free_port(),
         "engine.url": engine_url,
     }
     _dopq("config", "write", str(CONFIG), "--force", *(f"--set={key}={value}" for key, value in settings.items()))

@@ -1,11 +1,11 @@
 """A node without network, engine or processes: the real controller, journal, queue and outbox behind a link.
 
-What crosses the link goes through msgpack both ways and through the controller's own annotations, as at the boundary,
-so that the client meets real data and real refusals.
+What crosses the link goes through msgpack both ways and past the boundary's own guard, so that the client meets real data and real refusals.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,25 +13,30 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import msgpack
-from pydantic import ConfigDict, validate_call
-
+from dopq.boundary.doors import Evidence
+from dopq.boundary.entrance import remote_calls
+from dopq.boundary.guard import Guard
+from dopq.boundary.identity import identify_by
+from dopq.caller import LOCAL
 from dopq.config import QueueSettings
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.rules import Rules, rules_to_wire
-from dopq.controller import Access, DopqController
+from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
-from dopq.errors import DopqError, NotAllowed, NotLoggedIn
+from dopq.errors import DopqError
 from dopq.images import Images
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, StateName, UserName
 from dopq.outbox import Outbox
+from dopq.protocol.plain import pack, unpack
 from dopq.results import Results
 from dopq.store import Database, Journal
 from dopq.uploads import Uploads
-from dopq.users import Role, User, Users
-from dopq.wire import Plain, error_from_wire, error_to_wire, time_to_wire
+from dopq.users import Role, Users
+from dopq.wire import CONTROLLER, Plain, error_from_wire, error_to_wire, time_to_wire
 from tests.fakes import FakeClock
+
+MAX_ITEMS = 1_000_000
 
 
 class InMemoryNode:
@@ -65,6 +70,9 @@ class InMemoryNode:
             request_shutdown=self._stop,
             limits=rules_to_wire(self.rules),
         )
+
+        self.guard = Guard(identify_by(self.users), lambda *_: None, 1e6, threading.Event())
+        self.guard.serve(CONTROLLER, remote_calls(self.controller))
 
     def link(self, token: str | None) -> MemoryLink:
         """A link as the client opens it."""
@@ -172,27 +180,14 @@ class MemoryLink:
 
     def call(self, method: str, *arguments: object) -> Any:
         self.calls.append(method)
-        arguments = tuple(_over_the_wire(list(arguments)))
+        sent = unpack(pack(list(arguments)), MAX_ITEMS)
         try:
             if method in self.answers:
-                return _over_the_wire(self.answers[method](*arguments))
-            return _over_the_wire(self._guarded(method)(*arguments))
+                return unpack(pack(self.answers[method](*sent)), MAX_ITEMS)
+            visit = self.node.guard.admit(CONTROLLER, {"token": self.token}, Evidence(LOCAL))
+            return unpack(self.node.guard.call(visit, CONTROLLER, method, sent, {}), MAX_ITEMS)
         except DopqError as error:
-            raise error_from_wire(_over_the_wire(error_to_wire(error))) from None
+            raise error_from_wire(unpack(pack(error_to_wire(error)), MAX_ITEMS)) from None
 
     def close(self) -> None:
         self.calls.append("close")
-
-    def _guarded(self, name: str) -> Callable[..., Any]:
-        method = getattr(self.node.controller, name)
-        caller: User | None = self.node.users.by_token(self.token) if self.token else None
-        if method.remote_access is not Access.ANYBODY and caller is None:
-            raise NotLoggedIn("This call needs a valid token.")
-        if method.remote_access is Access.ADMIN and caller and caller.role is not Role.ADMIN:
-            raise NotAllowed("This is for admins only.", "Ask your admin.")
-        checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(method)
-        return lambda *arguments: checked(caller, *arguments)
-
-
-def _over_the_wire(data: Any) -> Any:
-    return msgpack.unpackb(msgpack.packb(data), raw=False)

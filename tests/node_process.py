@@ -23,7 +23,7 @@ class NodeProcess:
 
     folder: Path
     engine_url: str
-    nameserver_port: int
+    port: int
     settings: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
@@ -42,7 +42,7 @@ class NodeProcess:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.nameserver_port}"
+        return f"127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -61,7 +61,7 @@ class NodeProcess:
     def write_config(self) -> None:
         settings = (
             "node.name=lab1",
-            f"remote.nameserver_port={self.nameserver_port}",
+            f"remote.port={self.port}",
             f"engine.url={self.engine_url}",
             "container.network=none",
             "container.stop_grace_s=1",

@@ -27,6 +27,7 @@ from dopq_client.patience import PatientLink
 from dopq_client.results import write_result
 from dopq_client.shapes import Explanation, FetchedFile, Hello, JobInfo, Myself, UserStatistics, has_ended
 from dopq_client.upload import bundle_of, send
+from dopq_client.ways import TcpWay
 
 Reference = int | str
 Progress = Callable[[int, int], None]
@@ -62,7 +63,7 @@ class DopqClient:
             UserError: the address is malformed.
         """
         account = settings.Account(*settings.parse_address(address), token) if address else settings.load()
-        return cls(PyroLink(account.host, account.port, account.token))
+        return cls(PyroLink(TcpWay(account.host, account.port), account.token))
 
     def __enter__(self) -> Self:
         return self
@@ -121,15 +122,15 @@ class DopqClient:
 
     def cancel(self, reference: Reference) -> JobInfo:
         """Cancel one of your jobs. One that runs is `stopping` first. Raises `NotFound`, `NotAllowed`, `WrongState`."""
-        return cast("JobInfo", self._link.call("cancel_job", str(reference)))
+        return cast("JobInfo", self._link.call("cancel_job", self._number(reference)))
 
     def hold(self, reference: Reference) -> JobInfo:
         """Keep one of your jobs out of the queue until you release it. Raises as `cancel` does."""
-        return cast("JobInfo", self._link.call("hold_job", str(reference)))
+        return cast("JobInfo", self._link.call("hold_job", self._number(reference)))
 
     def release(self, reference: Reference) -> JobInfo:
         """Let a held job go on. One that an admin holds takes an admin: `NotAllowed`. Else raises as `cancel` does."""
-        return cast("JobInfo", self._link.call("release_job", str(reference)))
+        return cast("JobInfo", self._link.call("release_job", self._number(reference)))
 
     def rerun(self, reference: Reference) -> JobInfo:
         """Run one of your ended jobs again: a new job with the same settings and image, which is `queued` at once.
@@ -138,7 +139,7 @@ class DopqClient:
             NotFound: there is no such job, or its image is not kept any more.
             WrongState: it has not ended, has no image, or had input, which is gone.
         """
-        return cast("JobInfo", self._link.call("rerun_job", str(reference), uuid.uuid4().hex))
+        return cast("JobInfo", self._link.call("rerun_job", self._number(reference), uuid.uuid4().hex))
 
     def wait(
         self,
@@ -238,6 +239,10 @@ class DopqClient:
             return data
 
         return read
+
+    def _number(self, reference: Reference) -> str:
+        """The job's number: a change that is repeated must not meet another job that `@` or a name means by then."""
+        return str(reference) if str(reference).isdecimal() else str(self.job(reference)["id"])
 
     def _results(self, reference: Reference) -> list[Plain]:
         return cast("list[Plain]", self._link.call("list_results", str(reference)))

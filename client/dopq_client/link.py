@@ -1,18 +1,21 @@
-"""The wire to a node: the only module of the client that speaks Pyro5.
+"""The link to a node's controller: the only module of the client that speaks over the wire.
 
-Importing it is cheap; Pyro5 itself is loaded with the first call. A Pyro proxy belongs to the thread that made it, so
-every thread that calls gets its own.
+A connection belongs to the thread that made it, so every thread that calls gets its own. Every wait has an end, and
+every change a key, so that a cut connection neither loses nor doubles it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from functools import cache
+import time
+import uuid
 from typing import Any, Protocol
 
-from dopq.errors import DopqError, OperatorError, ServiceUnreachable
-from dopq.wire import CONTROLLER, ERROR_CLASS, error_from_wire
+from dopq.errors import DopqError, OperatorError, ServiceUnreachable, SlowDown, UnknownCall
+from dopq.protocol.channel import Channel, CutOff, Refused
+from dopq.protocol.stream import StreamClosed
+from dopq.wire import CONTROLLER
+from dopq_client.ways import Way
 
 CONNECT_S = 4.0
 """How long a node may take to take a connection."""
@@ -20,11 +23,14 @@ CONNECT_S = 4.0
 CALL_S = 30.0
 """How long a node may take to answer; no call of its controller waits for more than 5 s."""
 
-REPEATABLE = frozenset({"hello", "whoami", "wait_for_change", "begin_upload", "send_chunk", "submit", "rerun_job"})
-"""What may be asked again when its answer got lost, besides all that reads: these carry a key or change nothing.
+PATIENCE_S = 5.0
+"""How long we wait for our turn, where the service says that we call too often."""
 
-Cancelling is not among them: the first call may have been done, and a name (or `@`) could mean another job by now.
-"""
+KEYED = frozenset({"begin_upload", "send_chunk", "submit", "rerun_job"})
+"""Changes whose arguments have a key of their own."""
+
+READING = frozenset({"hello", "whoami", "wait_for_change"})
+"""What changes nothing, besides all that is called get, list or read."""
 
 
 class Link(Protocol):
@@ -45,112 +51,96 @@ class Link(Protocol):
 
 
 class PyroLink:
-    """A link to the node whose nameserver listens on `host` and `port`. Thread-safe."""
+    """A link to the node at the end of `way`. Thread-safe."""
 
-    def __init__(self, host: str, port: int, token: str | None) -> None:
-        self.host = host
-        self.port = port
+    def __init__(self, way: Way, token: str | None) -> None:
+        self.way = way
         self._token = token
         self._mine = threading.local()
 
     def call(self, method: str, *arguments: object) -> Any:
-        """See `Link.call`. What is safe to repeat is asked once more when the connection was cut."""
-        from Pyro5.errors import ConnectionClosedError
-
-        if not may_repeat(method) and self._connected():
-            self.call("hello")  # finds out whether the connection of old still stands, before anything depends on it
+        """See `Link.call`. What got no answer because the connection was cut is asked once more."""
+        named = {} if changes_nothing(method) or method in KEYED else {"key": uuid.uuid4().hex}
         try:
-            return self._once(method, arguments)
+            return self._in_turn(method, list(arguments), named)
+        except CutOff as error:
+            if not isinstance(error.__cause__, StreamClosed):
+                raise self._unreachable(error) from error
+        except UnknownCall as error:
+            raise OperatorError(
+                f"The service at {self.way} does not know the call {method}.",
+                "Client and service are of different versions: update the older one.",
+            ) from error
         except ServiceUnreachable as error:
-            self.close()  # the node may come back on another port: the next call looks it up anew
-            if not (may_repeat(method) and isinstance(error.__cause__, ConnectionClosedError)):
-                raise
-            return self._once(method, arguments)
-
-    def _connected(self) -> bool:
-        return getattr(self._mine, "proxy", None) is not None
+            raise self._unreachable(error) from error
+        try:
+            return self._in_turn(method, list(arguments), named)
+        except ServiceUnreachable as error:
+            raise self._unreachable(error) from error
 
     def close(self) -> None:
         """See `Link.close`. Hangs up for the calling thread; those of others end with their threads."""
-        proxy = getattr(self._mine, "proxy", None)
-        if proxy is not None:
-            proxy._pyroRelease()
-            self._mine.proxy = None
+        channel: Channel | None = getattr(self._mine, "channel", None)
+        if channel is not None:
+            channel.close()
+            self._mine.channel = None
 
-    def _once(self, method: str, arguments: tuple[object, ...]) -> Any:
-        from Pyro5.errors import CommunicationError, NamingError
+    def _in_turn(self, method: str, arguments: list[object], named: dict[str, str]) -> Any:
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._once(method, arguments, named)
+            except SlowDown as error:
+                wait_s = error.details.get("wait_s")
+                if not isinstance(wait_s, int | float) or time.monotonic() + wait_s > until:
+                    raise
+                time.sleep(max(0.0, wait_s))
 
+    def _once(self, method: str, arguments: list[object], named: dict[str, str]) -> Any:
+        channel = getattr(self._mine, "channel", None)
+        if channel is None:
+            channel = self._mine.channel = self._connected()
         try:
-            return getattr(self._proxy(), method)(*arguments)
-        except DopqError:
+            return channel.call(method, arguments, named, CALL_S)
+        except CutOff:
+            self._mine.channel = None
             raise
-        except NamingError as error:
-            raise self._unreachable("A nameserver answers there, but it knows of no DoPQ node.") from error
-        except CommunicationError as error:
-            raise self._unreachable(f"{_first_line(error)}.") from error
-        except AttributeError as error:
-            raise OperatorError(
-                f"The service at {self.host}:{self.port} does not know the call {method}.",
-                "Client and service are of different versions: update the older one.",
-            ) from error
-        except Exception as error:
-            raise self._unreachable(f"It failed in a way it should not: {_first_line(error)}.") from error
 
-    def _proxy(self) -> Any:
-        proxy = getattr(self._mine, "proxy", None)
-        if proxy is None:
-            nameserver = _bound(f"PYRO:Pyro.NameServer@{_bracketed(self.host)}:{self.port}", "hello")
-            with nameserver:
-                address = nameserver.lookup(CONTROLLER)
-            proxy = self._mine.proxy = _bound(address, {"token": self._token})
-        return proxy
+    def _connected(self) -> Channel:
+        handshake = {"token": self._token}
+        try:
+            return Channel(self.way.connect(CONNECT_S), CONTROLLER, handshake, CONNECT_S)
+        except Refused as refusal:
+            try:
+                way = self._looked_up()
+            except DopqError:
+                raise refusal from None
+            return Channel(way.connect(CONNECT_S), CONTROLLER, handshake, CONNECT_S)
 
-    def _unreachable(self, why: str) -> ServiceUnreachable:
+    def _looked_up(self) -> Way:
+        """The node that a stock nameserver knows of: a hint, which the node's certificate has to confirm."""
+        nameserver = Channel(self.way.connect(CONNECT_S), "Pyro.NameServer", {}, CONNECT_S)
+        try:
+            match nameserver.call("lookup", [CONTROLLER], {}, CONNECT_S):
+                case {"state": [_, _, _, str(host), int(port)]}:
+                    return self.way.elsewhere(host, port)
+        finally:
+            nameserver.close()
+        raise ServiceUnreachable("A nameserver answers there, but not as one should.")
+
+    def _unreachable(self, error: ServiceUnreachable) -> ServiceUnreachable:
         return ServiceUnreachable(
-            f"The DoPQ service at {self.host}:{self.port} cannot be reached. {why}",
+            f"The DoPQ service at {self.way} cannot be reached. {error.message}",
             "Check the address (`dopq-client login HOST:PORT`), that `dopq serve` runs there, and the network between.",
-            host=self.host,
-            port=self.port,
+            address=str(self.way),
         )
 
 
 def may_repeat(method: str) -> bool:
-    """Whether asking twice does no more than asking once."""
-    return method in REPEATABLE or method.startswith(("get_", "list_", "read_"))
+    """Whether asking twice does no more than asking once, also of a node that has restarted in between."""
+    return changes_nothing(method) or method in KEYED
 
 
-def _bound(address: object, handshake: object) -> Any:
-    """A connected proxy. Connecting has to be quick; what is asked then may take longer."""
-    from Pyro5.client import Proxy
-
-    _prepare_pyro()
-    proxy = Proxy(address)
-    proxy._pyroSerializer = "msgpack"
-    proxy._pyroHandshake = handshake
-    proxy._pyroTimeout = CONNECT_S  # by default Pyro5 waits for ever
-    proxy._pyroBind()
-    proxy._pyroTimeout = CALL_S
-    return proxy
-
-
-@cache
-def _prepare_pyro() -> None:
-    """Settings of Pyro5 that hold for the whole process; done once."""
-    import Pyro5
-    from Pyro5.serializers import SerializerBase
-
-    Pyro5.config.reset(use_environment=False)  # somebody's PYRO_* variables must not change what we speak
-    SerializerBase.register_dict_to_class(ERROR_CLASS, _error_from_wire)
-
-
-def _error_from_wire(_tag: str, data: Mapping[str, Any]) -> DopqError:
-    return error_from_wire(data)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+def changes_nothing(method: str) -> bool:
+    """Whether a method only reads."""
+    return method in READING or method.startswith(("get_", "list_", "read_"))

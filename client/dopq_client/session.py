@@ -10,18 +10,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dopq.wire import SCHEMA_VERSION
-from dopq_client.link import Link, PyroLink
 from dopq_client.settings import Account, load
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from dopq_client.client import DopqClient
+    from dopq_client.link import Link
 
 
 def open_link(account: Account) -> Link:
     """A real link to the account's service."""
-    return PyroLink(account.host, account.port, account.token)
+    from dopq_client.link import PyroLink
+    from dopq_client.ways import TcpWay
+
+    return PyroLink(TcpWay(account.host, account.port), account.token)
 
 
 @dataclass

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from Pyro5.errors import ConnectionClosedError
 from Pyro5.nameserver import NameServerDaemon
 
 from dopq.boundary import Boundary
+from dopq.boundary.identity import identify_by
 from dopq.config import RemoteSettings
 from dopq.errors import NotFound, NotLoggedIn, OperatorError, ServiceUnreachable, UserError
+from dopq.protocol.stream import Stream
 from dopq_client import link as link_module
 from dopq_client.client import DopqClient
 from dopq_client.link import PyroLink, may_repeat
+from dopq_client.ways import TcpWay
 from tests.in_memory_node import InMemoryNode
 
 
@@ -32,15 +34,17 @@ def node(tmp_path: Path) -> Iterator[InMemoryNode]:
 @pytest.fixture
 def port(node: InMemoryNode) -> Iterator[int]:
     """The port of the nameserver that leads to the node."""
-    boundary = Boundary(node.controller, node.users, RemoteSettings(nameserver_port=0))
+    boundary = Boundary(
+        node.controller, RemoteSettings(port=0), identify=identify_by(node.users), audit=lambda *_: None
+    )
     boundary.start()
-    yield int(boundary.nameserver.rpartition(":")[2])
+    yield int(boundary.address.rpartition(":")[2])
     boundary.stop(5.0)
 
 
 @contextmanager
 def linked(port: int, token: str | None) -> Iterator[PyroLink]:
-    link = PyroLink("127.0.0.1", port, token)
+    link = PyroLink(TcpWay("127.0.0.1", port), token)
     try:
         yield link
     finally:
@@ -106,25 +110,52 @@ def test_a_connection_that_was_cut_meanwhile_is_made_anew(node: InMemoryNode, po
         assert link.call("cancel_job", str(job.id))["state"] == "stopping"
 
 
-def test_a_change_whose_answer_was_lost_is_not_asked_again() -> None:
-    asked: list[str] = []
+class LosesAnswers:
+    """A way to a node on which the connection breaks after each of the first `lost` calls has reached it."""
 
-    class Cut(PyroLink):
-        def _once(self, method: str, arguments: tuple[object, ...]) -> object:
-            asked.append(method)
-            raise ServiceUnreachable("cut") from ConnectionClosedError("cut")
+    def __init__(self, port: int, lost: int) -> None:
+        self._port, self._left = port, lost
 
+    def connect(self, timeout_s: float) -> Stream:
+        here, there = socket.socketpair()
+        real = socket.create_connection(("127.0.0.1", self._port), timeout_s)
+        threading.Thread(target=self._carry, args=(there, real), daemon=True).start()
+        return Stream(here)
+
+    def _carry(self, client: socket.socket, node: socket.socket) -> None:
+        with client, node:
+            node.sendall(client.recv(2**16))  # the handshake, and its answer
+            client.sendall(node.recv(2**16))
+            while call := client.recv(2**16):
+                node.sendall(call)
+                answer = node.recv(2**16)
+                if self._left:
+                    self._left -= 1
+                    return
+                client.sendall(answer)
+
+    def elsewhere(self, host: str, port: int) -> LosesAnswers:
+        return self
+
+
+def test_a_change_whose_answer_was_lost_is_asked_again_and_done_once(node: InMemoryNode, port: int) -> None:
+    for _ in range(2):
+        node.ended()
+    link = PyroLink(LosesAnswers(port, lost=1), node.tokens["olga"])
+    assert link.call("clear_dopq_history") == 2, "the second call is told what the first one did"
+    link.close()
+
+
+def test_a_link_that_breaks_time_and_again_is_given_up(node: InMemoryNode, port: int) -> None:
+    link = PyroLink(LosesAnswers(port, lost=2), node.tokens["olga"])
     with pytest.raises(ServiceUnreachable):
-        Cut("127.0.0.1", 1, None).call("cancel_job", "1")
-    assert asked == ["cancel_job"]
-    with pytest.raises(ServiceUnreachable):
-        Cut("127.0.0.1", 1, None).call("get_job", "1")
-    assert asked == ["cancel_job", "get_job", "get_job"]
+        link.call("clear_dopq_history")
+    link.close()
 
 
 def cut(link: PyroLink) -> None:
     """Cut the connection under the link."""
-    link._mine.proxy._pyroConnection.sock.shutdown(socket.SHUT_RDWR)
+    link._mine.channel._stream.cut()
 
 
 def test_nobody_there_is_told_at_once_with_host_and_port() -> None:
@@ -133,7 +164,7 @@ def test_nobody_there_is_told_at_once_with_host_and_port() -> None:
         port = free.getsockname()[1]
     began = time.monotonic()
     with pytest.raises(ServiceUnreachable, match=rf"127\.0\.0\.1:{port} cannot be reached") as caught:
-        PyroLink("127.0.0.1", port, None).call("hello")
+        PyroLink(TcpWay("127.0.0.1", port), None).call("hello")
     assert time.monotonic() - began < 5
     assert "dopq serve" in caught.value.hint
 
@@ -141,7 +172,7 @@ def test_nobody_there_is_told_at_once_with_host_and_port() -> None:
 def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "CONNECT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ServiceUnreachable):
-        PyroLink("127.0.0.1", silent.getsockname()[1], None).call("hello")
+        PyroLink(TcpWay("127.0.0.1", silent.getsockname()[1]), None).call("hello")
 
 
 def test_something_else_on_that_port_is_no_service() -> None:
@@ -156,7 +187,7 @@ def test_something_else_on_that_port_is_no_service() -> None:
         thread = threading.Thread(target=speak_http)
         thread.start()
         with pytest.raises(ServiceUnreachable):
-            PyroLink("127.0.0.1", server.getsockname()[1], None).call("hello")
+            PyroLink(TcpWay("127.0.0.1", server.getsockname()[1]), None).call("hello")
         thread.join(10)
 
 
@@ -166,8 +197,8 @@ def test_a_nameserver_without_a_node_is_told_apart() -> None:
     thread.start()
     try:
         port = int(daemon.locationStr.rpartition(":")[2])
-        with pytest.raises(ServiceUnreachable, match="knows of no DoPQ node"):
-            PyroLink("127.0.0.1", port, None).call("hello")
+        with pytest.raises(ServiceUnreachable, match="does not let us in"):
+            PyroLink(TcpWay("127.0.0.1", port), None).call("hello")
     finally:
         daemon.shutdown()
         thread.join(10)

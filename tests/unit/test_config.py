@@ -78,7 +78,7 @@ def problems(table: dict[str, Any]) -> dict[str, str]:
         ({"queu": {}}, "queu", "queue"),
         ({"queue": {"half_live_s": 5.0}}, "queue.half_live_s", "half_life_s"),
         ({"node": {"logjson": True}}, "node.logjson", "log_json"),
-        ({"remote": {"nameserver_prt": 1}}, "remote.nameserver_prt", "nameserver_port"),
+        ({"remote": {"nameserver_": 1}}, "remote.nameserver_", "nameserver"),
     ],
 )
 def test_an_unknown_key_names_the_nearest_known_one(table: dict[str, Any], where: str, near: str) -> None:
@@ -101,7 +101,7 @@ def test_all_problems_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "192.168.1.5", "example.org", "", "::", "127.0.0.1.evil.org", "127.0.0.1\n"]
 )
-@pytest.mark.parametrize("key", ["host", "nameserver_host"])
+@pytest.mark.parametrize("key", ["host"])
 def test_only_this_machine_is_listened_on(host: str, key: str) -> None:
     assert f"remote.{key}" in problems({"remote": {key: host}})
 

@@ -20,7 +20,7 @@ def found(folder: Path, what: str, settings: Settings | None = None) -> Finding:
     settings = settings or Settings(
         engine=EngineSettings(url=f"unix://{folder}/nothing.sock"),
         gpu=GpuSettings(devices="none"),
-        remote=RemoteSettings(nameserver_port=0),
+        remote=RemoteSettings(port=0),
     )
     return next(finding for finding in examine(settings, Paths(folder, settings.node)) if finding.what == what)
 
@@ -165,7 +165,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", *(["::1"] if has_ipv6() else [])])
 def test_a_free_port_is_free_whatever_the_machine_is_called(tmp_path: Path, host: str) -> None:
-    settings = Settings(remote=RemoteSettings(nameserver_host=host, nameserver_port=0), gpu=GpuSettings(devices="none"))
+    settings = Settings(remote=RemoteSettings(host=host, port=0), gpu=GpuSettings(devices="none"))
     assert found(tmp_path, "port", settings).level == "ok"
 
 
@@ -174,13 +174,7 @@ def test_a_port_that_is_taken_is_a_warning_since_it_may_be_our_own_node(tmp_path
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        settings = Settings(remote=RemoteSettings(nameserver_port=port), gpu=GpuSettings(devices="none"))
+        settings = Settings(remote=RemoteSettings(port=port), gpu=GpuSettings(devices="none"))
         finding = found(tmp_path, "port", settings)
     assert finding.level == "warning"
     assert str(port) in finding.found
-
-
-def test_an_external_nameserver_needs_no_port(tmp_path: Path) -> None:
-    settings = Settings(remote=RemoteSettings(nameserver="external"), gpu=GpuSettings(devices="none"))
-    assert "external" not in (text := found(tmp_path, "port", settings).found)
-    assert "127.0.0.1:9090" in text

@@ -1,0 +1,176 @@
+"""Where connections come in: TCP, in the clear or with TLS, and a Unix socket on which the kernel says who calls."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from dopq.caller import LOCAL
+from dopq.errors import OperatorError
+from dopq.protocol.stream import Stream
+
+BACKLOG = 128
+_UCRED = struct.Struct("3i")  # pid, uid, gid of the other end: unix(7), SO_PEERCRED
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a connection itself tells about its other end.
+
+    Attributes:
+        address: the IP address, or `LOCAL`.
+        uid: of the process at the other end, by the kernel's word; None on TCP.
+        peer: the name in a client certificate of the lab's own CA.
+        host: our own address as this caller has it, `HOST:PORT`; "" on a Unix socket.
+    """
+
+    address: str
+    uid: int | None = None
+    peer: str | None = None
+    host: str = ""
+
+    @property
+    def source(self) -> str:
+        """By what connections are counted before anybody has said who they are."""
+        return self.address if self.uid is None else f"uid {self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How TCP is secured, and how a client certificate tells its name."""
+
+    context: ssl.SSLContext
+    peer_name: Callable[[ssl.SSLSocket], str | None]
+
+
+class Door(Protocol):
+    """A listening socket."""
+
+    listening: socket.socket
+
+    def first_look(self, connected: socket.socket) -> Evidence:
+        """Who is there, as far as can be told without waiting for them."""
+        ...
+
+    def secure(self, stream: Stream, evidence: Evidence, until: float) -> Evidence:
+        """Do what comes before the first message, and tell what more is known by then.
+
+        Raises:
+            StreamClosed, TooSlow: there will be no message.
+        """
+        ...
+
+    def close(self) -> None:
+        """Listen no more."""
+        ...
+
+
+class TcpDoor:
+    """Listens on an address; with `tls` its handshake comes before all else, without it is in the clear."""
+
+    def __init__(self, host: str, port: int, tls: Tls | None) -> None:
+        """Bind.
+
+        Raises:
+            OperatorError: the address cannot be had.
+        """
+        self._tls = tls
+        try:
+            address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            self.listening = socket.create_server(address[4][:2], family=address[0], backlog=BACKLOG)
+        except OSError as error:
+            raise OperatorError(
+                f"The service cannot listen on {host}:{port}: {error.strerror or error}.",
+                "Is another node or nameserver running there? Stop it, or choose another remote.port in the settings.",
+            ) from error
+        self.port = int(self.listening.getsockname()[1])
+
+    def first_look(self, connected: socket.socket) -> Evidence:
+        """See `Door`."""
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else an answer waits 40 ms for company
+        ours, port = connected.getsockname()[:2]
+        return Evidence(connected.getpeername()[0], host=f"[{ours}]:{port}" if ":" in ours else f"{ours}:{port}")
+
+    def secure(self, stream: Stream, evidence: Evidence, until: float) -> Evidence:
+        """See `Door`."""
+        if self._tls is None:
+            return evidence
+        # Not where connections are accepted: there one silent client would keep all others waiting.
+        secured = stream.secure(self._tls.context, until)
+        return replace(evidence, peer=self._tls.peer_name(secured))
+
+    def close(self) -> None:
+        """See `Door`."""
+        self.listening.close()
+
+
+class UnixDoor:
+    """Listens on a path that everybody on the machine may connect to; the kernel tells who they are."""
+
+    def __init__(self, path: Path) -> None:
+        """Bind; what a former life left there is removed.
+
+        Raises:
+            OperatorError: the path cannot be had, or another service answers there.
+        """
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if _answers(path):
+                raise OperatorError(
+                    f"Another service answers at {path}.", "Stop it, or choose another remote.socket in the settings."
+                )
+            path.unlink(missing_ok=True)
+            self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.listening.bind(str(path))
+            path.chmod(0o666)
+            self.listening.listen(BACKLOG)
+        except OSError as error:
+            raise OperatorError(
+                f"The service cannot listen on {path}: {error.strerror or error}.",
+                'Choose another, short path as remote.socket in the settings, or "off".',
+            ) from error
+
+    def first_look(self, connected: socket.socket) -> Evidence:
+        """See `Door`."""
+        _, uid, _ = _UCRED.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        return Evidence(LOCAL, uid=uid)
+
+    def secure(self, stream: Stream, evidence: Evidence, until: float) -> Evidence:  # noqa: ARG002 - see `Door`
+        """See `Door`: the kernel has said it all."""
+        return evidence
+
+    def close(self) -> None:
+        """See `Door`."""
+        self.listening.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+
+def socket_path(setting: str) -> Path | None:
+    """Where `remote.socket` says that the Unix socket is; None for none."""
+    if setting == "off":
+        return None
+    if setting:
+        return Path(setting)
+    if os.geteuid() == 0:
+        return Path("/run/dopq/dopq.sock")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "dopq" / "dopq.sock" if runtime else None
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True

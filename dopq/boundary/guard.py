@@ -1,0 +1,227 @@
+"""The guard: who calls, whether they may, how often, with what arguments; and what of an answer may leave.
+
+Behind it are objects with methods; it calls exactly those that it was given, and each call goes the same way: find the
+method, ask who calls, their right, their rate, the arguments' types, the key, then call, and leave a line in the audit
+log where something was to change.
+"""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from dopq.boundary.doors import Evidence
+from dopq.boundary.rates import Rates
+from dopq.boundary.repeats import Repeats
+from dopq.caller import Caller
+from dopq.controller import Access
+from dopq.errors import (
+    DopqError,
+    InvariantBroken,
+    NotAllowed,
+    NotLoggedIn,
+    ServiceUnreachable,
+    UnknownCall,
+    UserError,
+)
+from dopq.protocol.plain import NotPlain, pack
+from dopq.users import Role
+from dopq.utils.log import logger
+from dopq.wire import Plain
+
+log = logger(__name__)
+
+MAX_ANSWER_BYTES = 16 * 2**20
+
+MAX_PROBLEMS = 10
+"""How many mistakes of one call are told."""
+
+STRANGERS_CALLS_PER_S = 20.0
+"""Calls a second from one address by those who have not said who they are."""
+
+Identify = Callable[[Evidence, str | None], Caller]
+"""Who is at the other end, by what the connection tells and the token that came with it."""
+
+Audit = Callable[[Caller, str, Mapping[str, object], str], None]
+"""Takes down who called which changing method with which arguments, and what came of it: `ok` or an error's code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method that may be called from outside.
+
+    Attributes:
+        run: the method. It gets a `Caller`, or for all but ANYBODY their `User`, and the arguments.
+        changes: it changes something: audited, and done once for each key that comes with it.
+    """
+
+    run: Callable[..., Any]
+    access: Access
+    changes: bool = False
+
+    @property
+    def name(self) -> str:
+        """As it is called."""
+        return self.run.__name__
+
+    @property
+    def has_key(self) -> bool:
+        """Whether its arguments have a key of their own, which the journal remembers."""
+        return "key" in inspect.signature(self.run).parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A connection that was let in: to which object, on what evidence, as whom (who that is may change meanwhile)."""
+
+    target: str
+    methods: list[str]
+    evidence: Evidence
+    token: str | None
+    caller: Caller
+
+
+class Guard:
+    """Stands before the objects of one node. Thread-safe."""
+
+    def __init__(self, identify: Identify, audit: Audit, calls_per_s: float, stopping: threading.Event) -> None:
+        self._identify = identify
+        self._audit = audit
+        self._calls_per_s = calls_per_s
+        self._stopping = stopping
+        self._objects: dict[str, dict[str, Call]] = {}
+        self._checked: dict[Call, Callable[..., Any]] = {}
+        self._rates = Rates(time.monotonic)
+        self._repeats = Repeats()
+
+    def serve(self, target: str, calls: list[Call]) -> None:
+        """Let an object's methods be called, these and no others."""
+        self._objects[target] = {call.name: call for call in calls}
+        for call in calls:
+            self._checked[call] = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(call.run)
+
+    def admit(self, target: object, handshake: object, evidence: Evidence) -> Visit:
+        """Let a connection in, as whoever it is.
+
+        A wrong token lets it in as nobody: then its calls are refused in our own words, which a handshake cannot say.
+
+        Raises:
+            UserError: there is no such object.
+        """
+        calls = self._objects.get(target) if isinstance(target, str) else None
+        if calls is None or not isinstance(target, str):
+            raise UserError("there is no such object")
+        token = handshake.get("token") if isinstance(handshake, dict) else None
+        token = token if isinstance(token, str) else None
+        return Visit(target, sorted(calls), evidence, token, self._identify(evidence, token))
+
+    def call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
+        """Call a method and return its answer, packed.
+
+        Raises:
+            DopqError: whatever is to be told; nothing else comes out.
+        """
+        try:
+            return self._call(visit, target, method, arguments, named)
+        except Exception as error:
+            if (
+                self._stopping.is_set()
+            ):  # what failed may be a part that has stopped already: the caller asks again later
+                raise ServiceUnreachable("The node is stopping.", "Ask again when it is back.") from error
+            if isinstance(error, DopqError) and not isinstance(error, InvariantBroken):
+                raise
+            reference = secrets.token_hex(4)
+            log.exception("call_failed", method=method, reference=reference)
+            raise InvariantBroken(
+                "The service failed on this call.", f"The admin finds the cause in its log under {reference}."
+            ) from error
+
+    def _call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
+        # Asked at every call: a removed user, a dead token or a new role counts at once.
+        caller = self._identify(visit.evidence, visit.token)
+        self._keep_to_rate(caller)
+        call = self._objects[visit.target].get(method) if target == visit.target else None
+        if call is None:
+            raise UnknownCall("The service knows no such call.", "Are client and service of the same version?")
+        if not call.changes:
+            return self._once(call, caller, arguments, named)
+        result = "internal"
+        try:
+            answer = self._once(call, caller, arguments, named)
+            result = "ok"
+        except DopqError as error:
+            result = error.code
+            raise
+        finally:
+            self._audit(caller, method, _by_name(call, arguments, named), result)
+        return answer
+
+    def _keep_to_rate(self, caller: Caller) -> None:
+        who = caller.name
+        wait_s = self._rates.wait_s(who or caller.address, self._calls_per_s if who else STRANGERS_CALLS_PER_S)
+        if wait_s > 0:
+            self._stopping.wait(wait_s)
+
+    def _once(self, call: Call, caller: Caller, arguments: list[object], named: Plain) -> bytes:
+        """Run a call, or tell what came of it before, by the key that came with it."""
+        _require(call.access, caller)
+        if "key" not in named or call.has_key:
+            return self._run(call, caller, arguments, named)
+        key, rest = named["key"], {name: value for name, value in named.items() if name != "key"}
+        if not isinstance(key, str) or not 8 <= len(key) <= 100:
+            raise UserError("A key is a text of 8 to 100 characters.", "See docs/api.md.")
+        if caller.name is None:  # strangers' keys would push out those of users
+            return self._run(call, caller, arguments, rest)
+        question = [call.name, arguments, rest]
+        return self._repeats.once(caller.name, key, question, lambda: self._run(call, caller, arguments, rest))
+
+    def _run(self, call: Call, caller: Caller, arguments: list[object], named: Plain) -> bytes:
+        try:
+            answer = self._checked[call](caller if call.access is Access.ANYBODY else caller.user, *arguments, **named)
+        except ValidationError as error:
+            raise _bad_call(call, error) from None
+        try:
+            packed = pack(answer)
+        except NotPlain as error:
+            raise InvariantBroken(f"The answer of {call.name} {error}") from error
+        if len(packed) > MAX_ANSWER_BYTES:
+            raise UserError("The answer is too large.", "Ask for less at a time.")
+        return packed
+
+
+def _require(access: Access, caller: Caller) -> None:
+    if access is Access.ANYBODY:
+        return
+    if caller.user is None:
+        raise NotLoggedIn("This call needs a valid token.", "Log in: dopq-client login.")
+    if access is Access.ADMIN and caller.user.role is not Role.ADMIN:
+        raise NotAllowed("This is for admins only.", "Ask your admin.")
+
+
+def _by_name(call: Call, arguments: list[object], named: Plain) -> dict[str, object]:
+    names = list(inspect.signature(call.run).parameters)[1:]
+    return dict(zip(names, arguments, strict=False)) | named
+
+
+def _bad_call(call: Call, error: ValidationError) -> UserError:
+    names = list(inspect.signature(call.run).parameters)
+    problems = [
+        f"{_place(item['loc'], names)}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+    ]
+    sentence = f"{call.name} was called wrongly: {'; '.join(problems)}."
+    return UserError(sentence, "See docs/api.md.", problems=problems)
+
+
+def _place(location: tuple[int | str, ...], names: list[str]) -> str:
+    """A place in the arguments, by name; pydantic counts those that came without one."""
+    first, *rest = location
+    named = names[first] if isinstance(first, int) and first < len(names) else first
+    return ".".join(str(part) for part in (named, *rest))

@@ -1,0 +1,28 @@
+"""Who is at the other end of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dopq.boundary.doors import Evidence
+from dopq.caller import Caller
+from dopq.users import User, Users
+
+OVERFLOW_UID = 65534
+"""What the kernel says of processes whose user is none of ours, in other user namespaces: user_namespaces(7)."""
+
+
+def identify_by(users: Users) -> Callable[[Evidence, str | None], Caller]:
+    """How to tell who calls: by their token, else by the uid that the kernel vouches for, else nobody."""
+
+    def identify(evidence: Evidence, token: str | None) -> Caller:
+        user = users.by_token(token) if token else None
+        if user is None and evidence.uid is not None:
+            user = _of_uid(users, evidence.uid)
+        return Caller(user, evidence.address, evidence.peer, token, evidence.host)
+
+    return identify
+
+
+def _of_uid(users: Users, uid: int) -> User | None:
+    return None if uid == OVERFLOW_UID else next((user for user in users.all() if user.uid == uid), None)

@@ -1,0 +1,114 @@
+"""Takes connections and gives each a thread. It never reads from one, so nobody can keep it waiting."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from dopq.boundary.doors import Door
+from dopq.boundary.guard import Guard
+from dopq.boundary.places import Places
+from dopq.boundary.session import Session
+from dopq.protocol.stream import Stream
+from dopq.utils.log import logger
+
+log = logger(__name__)
+
+SPARE_THREADS = 64
+"""Connections that were cut may still hold a thread for a moment; more than so many of these, and newcomers wait."""
+
+BREATH_S = 0.05
+"""Between tries where the process has no descriptor or thread left."""
+
+
+class Listener(threading.Thread):
+    """The thread that takes connections at some doors, until `stop`."""
+
+    def __init__(self, doors: Sequence[Door], guard: Guard, places: Places, most: int) -> None:
+        super().__init__(name="listener", daemon=True)
+        self._doors = doors
+        self._guard = guard
+        self._places = places
+        self._most_threads = most + SPARE_THREADS
+        self._sessions: dict[Session, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe()
+
+    def run(self) -> None:
+        """Take connections."""
+        with selectors.DefaultSelector() as selector:
+            for door in self._doors:
+                door.listening.setblocking(False)
+                selector.register(door.listening, selectors.EVENT_READ, door)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            while not self._stopping:
+                for key, _ in selector.select():
+                    if key.data is not None:
+                        self._take(key.data)
+
+    def stop(self, timeout_s: float) -> None:
+        """Take no more connections; answer what is being answered, within the time, and end all."""
+        self._stopping = True
+        os.write(self._wake_write, b"\0")
+        self.join()
+        for door in self._doors:
+            door.close()
+        with self._lock:
+            sessions = dict(self._sessions)
+        for session in sessions:
+            session.finish()
+        until = time.monotonic() + timeout_s
+        for session, thread in sessions.items():
+            thread.join(max(0.0, until - time.monotonic()))
+            session.cut()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _take(self, door: Door) -> None:
+        try:
+            connected, _ = door.listening.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # it has gone again
+        except OSError as error:
+            log.warning("cannot_take_connections", cause=error.strerror)
+            time.sleep(BREATH_S)
+            return
+        try:
+            self._begin(door, connected)
+        except (OSError, RuntimeError) as error:  # it has gone again; there is no thread to be had
+            log.debug("connection_refused", cause=str(error))
+            connected.close()
+
+    def _begin(self, door: Door, connected: socket.socket) -> None:
+        evidence = door.first_look(connected)
+        session = Session(Stream(connected), evidence, door, self._guard, self._places)
+        with self._lock:
+            crowded = len(self._sessions) >= self._most_threads
+        if crowded or not self._places.take(session, evidence.source):
+            log.debug("connection_refused", source=evidence.source, cause="too many connections")
+            connected.close()
+            return
+        thread = threading.Thread(target=self._serve, args=(session,), name="session", daemon=True)
+        with self._lock:
+            self._sessions[session] = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            self._end(session)
+            raise
+
+    def _serve(self, session: Session) -> None:
+        try:
+            session.run()
+        finally:
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        self._places.leave(session)
+        with self._lock:
+            self._sessions.pop(session, None)

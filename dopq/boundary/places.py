@@ -1,0 +1,73 @@
+"""Who may be connected, and who gives way when there are too many.
+
+Nobody holds more than a share of the places: no address before it has said who it is, no user after that. A newcomer
+takes the place of a stranger who has sat there longest, so that silent connections shut nobody out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Guest(Protocol):
+    """A connection, as far as its place goes."""
+
+    def cut(self) -> None:
+        """End it, from any thread, without waiting for its end."""
+        ...
+
+
+@dataclass(slots=True)
+class _Seat:
+    source: str
+    user: str | None = None
+
+
+class Places:
+    """At most `most` guests, and `most_per_source` of one address or user. Thread-safe."""
+
+    def __init__(self, most: int, most_per_source: int) -> None:
+        self._most = most
+        self._most_per_source = most_per_source
+        self._seats: dict[Guest, _Seat] = {}  # the longest there first
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def __iter__(self) -> Iterator[Guest]:
+        with self._lock:
+            return iter(list(self._seats))
+
+    def take(self, guest: Guest, source: str) -> bool:
+        """Give a guest from `source` a place, if need be a stranger's; whether there is one."""
+        with self._lock:
+            ours = [g for g, seat in self._seats.items() if seat.source == source]
+            crowded = ours if len(ours) >= self._most_per_source else self._seats
+            if crowded is ours or len(self._seats) >= self._most:
+                if (leaving := self._stranger(crowded)) is None:
+                    return False
+                del self._seats[leaving]
+                leaving.cut()
+            self._seats[guest] = _Seat(source)
+            return True
+
+    def know(self, guest: Guest, user: str) -> bool:
+        """The guest is `user`; False where that one has too many places already, or the guest has lost its own."""
+        with self._lock:
+            theirs = sum(seat.user == user for seat in self._seats.values())
+            if guest not in self._seats or theirs >= self._most_per_source:
+                return False
+            self._seats[guest].user = user
+            return True
+
+    def leave(self, guest: Guest) -> None:
+        """The guest has gone; to leave twice is fine."""
+        with self._lock:
+            self._seats.pop(guest, None)
+
+    def _stranger(self, guests: Iterable[Guest]) -> Guest | None:
+        return next((guest for guest in guests if self._seats[guest].user is None), None)
