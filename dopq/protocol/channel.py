@@ -54,6 +54,7 @@ class Channel:
             Kind.CONNECT, {"handshake": dict(handshake), "object": target}, deadline(timeout_s)
         )
         if head.kind is not Kind.CONNECT_OK:
+            self.close()
             raise Refused(f"The service does not let us in: {answer}.")
 
     def call(self, method: str, arguments: list[object], named: Mapping[str, object], timeout_s: float) -> Any:
