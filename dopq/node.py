@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from dopq import __version__
 from dopq.boundary import Boundary
+from dopq.certificate_folder import expiry_warning
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
@@ -136,6 +137,7 @@ class Node:
         self._started = ExitStack()
         self.name = node_name(settings.node)
         self._paths = paths
+        self._uses_tls = settings.remote.tls
         self._clock = clock
         self._started_at = clock.now()
         self._database = Database(paths.journal)
@@ -241,8 +243,13 @@ class Node:
             provider,
             *beat.troubles,
             survey.reason if survey.gpus else None,
+            self._tls_trouble(),
         )
         return list(dict.fromkeys(trouble for trouble in troubles if trouble))
+
+    def _tls_trouble(self) -> str | None:
+        warning = expiry_warning(self._paths, self._clock.now()) if self._uses_tls else None
+        return str(warning) if warning else None
 
 
 def _make_user_folders(paths: Paths) -> None:
