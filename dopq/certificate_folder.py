@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from dopq.certificates import Certificate, KeyPair, belongs, new_authority, new_node, read, split
+from dopq.certificate_maker import new_authority, new_node
+from dopq.certificates import Certificate, KeyPair, belongs, read, split
 from dopq.config import NODE_NAME, Paths
 from dopq.errors import OperatorError, UserError
 from dopq.utils.files import TEMPORARY_PREFIX, fsync_folder, write_atomic

@@ -1,34 +1,25 @@
-"""Certificates of the lab's own CA and of its nodes (X.509, RFC 5280): made and read, in memory.
-
-The only module that knows the library `cryptography`. What it makes passes OpenSSL's strict checks, which are Python's
-default from 3.13 on (`VERIFY_X509_STRICT`). Keys are of the curve P-256, which every TLS 1.3 library has to know
-(RFC 8446, 9.1).
-"""
+"""Certificates and their keys (X.509, RFC 5280), read and compared, in memory; `certificate_maker.py` makes them."""
 
 from __future__ import annotations
 
 import re
-import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from datetime import datetime
+from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
-from dopq.errors import OperatorError, UserError
+from dopq.errors import OperatorError
 
-AUTHORITY_DAYS = 20 * 365
-NODE_DAYS = 5 * 365
-BACKDATED = timedelta(days=1)
-"""How long before its making a certificate holds already: clocks of a lab's machines differ."""
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\r?\n.+?\n-----END \1-----", re.DOTALL)
+"""One part of a PEM text (RFC 7468)."""
 
-_HOST_NAME = re.compile(r"(?!.*\.\.)[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n.+?\n-----END \1-----\n?", re.DOTALL)
+RESTORE = "Restore it from a copy, or make it anew with `dopq cert`."
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,56 +54,6 @@ class Certificate:
     pem: bytes
 
 
-def new_authority(now: datetime) -> KeyPair:
-    """A CA for one lab. Its name is random, so that no two labs' CAs are taken for each other."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"DoPQ lab {secrets.token_hex(8)}")
-    builder = (
-        _begun(subject, key, now)
-        .issuer_name(subject)
-        .not_valid_after(_second(now) + timedelta(days=AUTHORITY_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(authority=True), critical=True)
-    )
-    return _signed(builder, key, key)
-
-
-def new_node(authority: KeyPair, name: str, hosts: Iterable[str], now: datetime) -> KeyPair:
-    """A certificate with which the node `name` proves itself, both as a server and towards its peers.
-
-    Args:
-        authority: the lab's CA.
-        name: what peers know it by afterwards; 1 to 64 characters.
-        hosts: DNS names and IP addresses under which it is reached; at least one.
-
-    Raises:
-        UserError: a host is neither.
-        OperatorError: the CA has expired, or its key is not its own.
-    """
-    issuer, issuer_key = _x509(authority.certificate, "The lab's CA"), _key(authority.key, "The lab's CA")
-    if now > issuer.not_valid_after_utc:
-        raise OperatorError(
-            f"The lab's CA expired on {issuer.not_valid_after_utc:%Y-%m-%d}.",
-            "Move its folder away, make a new one with `dopq cert init`, and issue every node's certificate anew.",
-        )
-    key = ec.generate_private_key(ec.SECP256R1())
-    names = dict.fromkeys(_general_name(host) for host in hosts)
-    issuer_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    builder = (
-        _begun(_name(name), key, now)
-        .issuer_name(issuer.subject)
-        .not_valid_after(min(_second(now) + timedelta(days=NODE_DAYS), issuer.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(authority=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
-    )
-    return _signed(builder, key, issuer_key)
-
-
 def read(pem: bytes, origin: str) -> list[Certificate]:
     """The certificates in `pem`, in their order; other things in it are passed over.
 
@@ -122,7 +63,10 @@ def read(pem: bytes, origin: str) -> list[Certificate]:
     blocks = [block[0] for block in _BLOCK.finditer(pem) if block[1] == b"CERTIFICATE"]
     if not blocks:
         raise OperatorError(f"{origin} holds no certificate in PEM form.", "Is it the right file?")
-    return [_described(_x509(block, origin)) for block in blocks]
+    try:
+        return [_described(load_certificate(block, origin)) for block in blocks]
+    except (ValueError, x509.DuplicateExtension) as error:  # extensions are looked into only when they are asked for
+        raise _unreadable(origin, error) from error
 
 
 def split(pem: bytes, origin: str) -> tuple[KeyPair, bytes]:
@@ -150,8 +94,8 @@ def belongs(pair: KeyPair, authority: bytes) -> bool:
     Raises:
         OperatorError: one of them cannot be read.
     """
-    certificate, issuer = _x509(pair.certificate, "The node's certificate"), _x509(authority, "The lab's CA")
-    if certificate.public_key() != _key(pair.key, "The node's certificate").public_key():
+    certificate, issuer = load_certificate(pair.certificate, "node.pem"), load_certificate(authority, "ca.pem")
+    if certificate.public_key() != load_key(pair.key, "node.key").public_key():
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
@@ -160,112 +104,58 @@ def belongs(pair: KeyPair, authority: bytes) -> bool:
     return True
 
 
-def _begun(subject: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_second(now) - BACKDATED)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-
-
-def _signed(
-    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey
-) -> KeyPair:
-    certificate = builder.sign(issuer_key, hashes.SHA256())
-    return KeyPair(
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-
-
-def _usage(*, authority: bool) -> x509.KeyUsage:
-    """What the key may be used for (RFC 5280, 4.2.1.3): a CA's to sign certificates, a node's to sign handshakes."""
-    return x509.KeyUsage(
-        digital_signature=not authority,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _general_name(host: str) -> x509.GeneralName:
-    if address := _address(host):
-        return x509.IPAddress(address)
-    if not _HOST_NAME.fullmatch(host.lower()):
-        raise UserError(
-            f"{host!r} is neither a host name nor an IP address.",
-            "Write it as users do, such as gpu1.example.org or 192.168.1.5; names beyond ASCII in their xn-- form.",
-        )
-    return x509.DNSName(host.lower())
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host) if "%" not in host else None  # with a zone it is an address on one machine only
-    except ValueError:
-        return None
-
-
-def _second(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(microsecond=0)
-
-
-def _x509(pem: bytes, origin: str) -> x509.Certificate:
+def load_certificate(pem: bytes, origin: str) -> x509.Certificate:
+    """The first certificate of a PEM text, as the library has it. Raises `OperatorError`, which names `origin`."""
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise OperatorError(
-            f"{origin} cannot be read as a certificate: {error}.", "Restore it, or make it anew."
-        ) from error
+    except (ValueError, x509.InvalidVersion) as error:
+        raise _unreadable(origin, error) from error
 
 
-def _key(pem: bytes, origin: str) -> ec.EllipticCurvePrivateKey:
+def load_key(pem: bytes, origin: str) -> ec.EllipticCurvePrivateKey:
+    """A private key of the kind that we make, from its PEM text. Raises `OperatorError`, which names `origin`."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise OperatorError(f"{origin}: its key cannot be read: {error}.", "Restore it, or make it anew.") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+        raise OperatorError(f"{origin} holds no private key that can be read: {error}.", RESTORE) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise OperatorError(f"{origin}: its key is none that `dopq cert` made.", "Restore it, or make it anew.")
+        raise OperatorError(f"{origin} holds a private key that `dopq cert` did not make.", RESTORE)
     return key
 
 
 def _described(certificate: x509.Certificate) -> Certificate:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names = x509.SubjectAlternativeName([])
-    try:
-        is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        is_authority = False
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    constraints = _extension(certificate, x509.BasicConstraints)
+    addresses = names.get_values_for_type(x509.IPAddress) if names else []
     return Certificate(
         name=_common_name(certificate.subject),
         issuer=_common_name(certificate.issuer),
-        hosts=(
-            *names.get_values_for_type(x509.DNSName),
-            *map(str, names.get_values_for_type(x509.IPAddress)),
-        ),
+        hosts=tuple(map(_shown, [*(names.get_values_for_type(x509.DNSName) if names else []), *addresses])),
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
-        is_authority=is_authority,
+        is_authority=constraints is not None and constraints.ca,
         pem=certificate.public_bytes(serialization.Encoding.PEM),
     )
+
+
+def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _common_name(name: x509.Name) -> str:
     """The holder's name; of a certificate that is not ours perhaps all of its distinguished name."""
     common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(common[0].value) if len(common) == 1 else name.rfc4514_string()
+    return _shown(common[0].value if len(common) == 1 else name.rfc4514_string())
+
+
+def _shown(text: object) -> str:
+    """As it is, or escaped where it would do more on a screen than show itself: the file may be anybody's."""
+    return str(text) if str(text).isprintable() else ascii(str(text))
+
+
+def _unreadable(origin: str, error: Exception) -> OperatorError:
+    return OperatorError(f"{origin} holds a certificate that cannot be read: {error}.", RESTORE)
