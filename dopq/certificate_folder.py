@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable
 from datetime import datetime
@@ -165,17 +164,21 @@ def _replace(paths: Paths, pair: KeyPair, authority: bytes) -> Certificate:
 
 
 def _make(paths: Paths, files: dict[str, bytes]) -> None:
-    paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=paths.state, prefix=TEMPORARY_PREFIX))  # of mode 0700
     try:
-        for file, content in files.items():
-            write_atomic(folder / file, content, mode=0o600)
-        folder.rename(paths.certificates)
+        paths.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=paths.state, prefix=TEMPORARY_PREFIX) as working:
+            folder = Path(working) / paths.certificates.name
+            folder.mkdir(mode=0o700)
+            for file, content in files.items():
+                write_atomic(folder / file, content, mode=0o600)
+            folder.rename(paths.certificates)
+        fsync_folder(paths.state)
     except OSError as error:
-        raise (_there_already(paths) if paths.certificates.exists() else _unwritable(paths, error)) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    fsync_folder(paths.state)
+        if paths.certificates.exists():  # somebody else was quicker
+            raise _there_already(paths) from error
+        raise OperatorError(
+            f"{paths.certificates} cannot be made: {error.strerror}.", "Mend its disk or mode; run it again."
+        ) from error
 
 
 def _read(paths: Paths, file: str) -> bytes:
@@ -207,10 +210,4 @@ def _there_already(paths: Paths) -> OperatorError:
         f"This machine has certificates already, in {paths.certificates}; they are as they were.",
         "See them with `dopq cert show`; `dopq cert renew` renews this node's. To begin anew, move that folder away: "
         "then every node needs a new certificate, and every user sees a new fingerprint.",
-    )
-
-
-def _unwritable(paths: Paths, error: OSError) -> OperatorError:
-    return OperatorError(
-        f"{paths.certificates} cannot be made: {error.strerror}.", "Mend its disk or mode; run it again."
     )

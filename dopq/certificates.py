@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from dopq.errors import OperatorError
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\r?\n.+?\n-----END \1-----", re.DOTALL)
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\r?\n.+?\n-----END \1-----(?:\r?\n)?", re.DOTALL)
 """One part of a PEM text (RFC 7468)."""
 
 RESTORE = "Restore it from a copy, or make it anew with `dopq cert`."
