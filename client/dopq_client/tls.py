@@ -36,6 +36,8 @@ def connect(sock: socket.socket, host: str, pin: str | None, ca: Path | None) ->
         secured = _context(ca).wrap_socket(sock, server_hostname=host if ca else None)
     except ssl.SSLCertVerificationError as error:
         raise _not_vouched_for(host, error.verify_message.rstrip(".")) from error
+    except ssl.SSLEOFError:  # hung up on, which a service that is full or stopping does, too
+        raise
     except ssl.SSLError as error:
         raise ServiceUnreachable(
             f"What answers at {host} does not speak TLS 1.3 ({error.reason or error}).",

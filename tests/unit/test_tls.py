@@ -302,6 +302,13 @@ def test_what_does_not_speak_tls_is_named(answer: bytes) -> None:
             connect(here, "lab1", "AB", None)
 
 
+def test_a_service_that_hangs_up_is_not_said_to_speak_something_else() -> None:
+    here, there = socket.socketpair()
+    there.shutdown(socket.SHUT_WR)
+    with here, there, pytest.raises(OSError, match="EOF"):
+        connect(here, "lab1", "AB", None)
+
+
 def test_the_callers_timeout_bounds_the_handshake_with_a_silent_service() -> None:
     here, there = socket.socketpair()
     with here, there:
