@@ -32,8 +32,6 @@ def begin(paths: Paths, name: str, hosts: Iterable[str], now: datetime) -> None:
         OperatorError: this machine has certificates already; they are as they were.
         UserError: a host is no host.
     """
-    if paths.certificates.exists():
-        raise _there_already(paths)
     authority = new_authority(now)
     own = new_node(authority, name, (*LOCAL_HOSTS, name, *hosts), now)
     _make(paths, _files(own, authority.certificate) | {"ca.key": authority.key})
@@ -74,7 +72,7 @@ def install(paths: Paths, pem: bytes, origin: str, now: datetime) -> Certificate
     pair, authority = split(pem, origin)
     certificate = read(pair.certificate, origin)[0]
     _require_valid(certificate, origin, now)
-    if not paths.certificates.exists():
+    if not (paths.certificates / "ca.pem").exists():
         _make(paths, _files(pair, authority))
         return certificate
     if read(_read(paths, "ca.pem"), "ca.pem")[0].pem != authority:
@@ -171,10 +169,10 @@ def _make(paths: Paths, files: dict[str, bytes]) -> None:
             folder.mkdir(mode=0o700)
             for file, content in files.items():
                 write_atomic(folder / file, content, mode=0o600)
-            folder.rename(paths.certificates)
+            folder.rename(paths.certificates)  # fails where there is one with anything in it
         fsync_folder(paths.state)
     except OSError as error:
-        if paths.certificates.exists():  # somebody else was quicker
+        if paths.certificates.exists():
             raise _there_already(paths) from error
         raise OperatorError(
             f"{paths.certificates} cannot be made: {error.strerror}.", "Mend its disk or mode; run it again."
