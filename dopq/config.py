@@ -11,10 +11,12 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from dopq.errors import BadConfig, OperatorError
 
@@ -29,7 +31,10 @@ PYTHON_VERSION = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?$"
 Port = Annotated[int, Field(ge=0, le=65535)]
 MOST_SLOTS = 16
 """Into how many slots a GPU can be parted."""
-# Only this machine: without TLS a token would cross the network in the clear.
+NODE_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+Host = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:-]{1,253}$")]
+"""An address, or the name of one."""
+# Only this machine: what a nameserver says is not protected.
 Loopback = Annotated[str, Field(pattern=r"^(127(\.[0-9]{1,3}){3}|localhost|::1)$")]
 
 
@@ -42,7 +47,7 @@ class Section(BaseModel):
 class NodeSettings(Section):
     """Who this node is and where it keeps things. Relative folders are taken from the settings file's own folder."""
 
-    name: str = Field(default="", max_length=63, pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$")
+    name: str = Field(default="", max_length=63, pattern=rf"^({NODE_NAME})?$")
     state: str = "state"
     share: str = "share"
     data: str = ""
@@ -50,10 +55,17 @@ class NodeSettings(Section):
     log_json: bool = False
 
 
+def _is_this_machine_only(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class RemoteSettings(Section):
     """The remote-object API."""
 
-    host: Loopback = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 9090
     nameserver: str = Field(default="", pattern=r"^(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?$")
     max_connections: Count = 200
@@ -62,6 +74,17 @@ class RemoteSettings(Section):
     socket: str = ""
     tls: bool = False
     token_days: Annotated[int, Field(ge=1, le=3650)] = 90
+
+    @model_validator(mode="after")
+    def _no_secret_crosses_the_network_in_the_clear(self) -> Self:
+        if not self.tls and not _is_this_machine_only(self.host):
+            raise PydanticCustomError(
+                "tls_needed",
+                "`dopq serve` refuses to listen beyond localhost without TLS: with remote.host = {host}, make "
+                "certificates with `dopq cert init` and set remote.tls = true",
+                {"host": self.host},
+            )
+        return self
 
 
 class EngineSettings(Section):
@@ -204,6 +227,7 @@ class Paths:
         self.lock = self.state / "node.lock"
         self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"
+        self.certificates = self.state / "certificates"
         self.spool = self.state / "spool"
         self.uploads = self.state / "uploads"
         self.jobs = self.state / "jobs"

@@ -6,16 +6,18 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from dopq import certificate_folder
 from dopq.config import Paths, Settings
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.gate import Gate
 from dopq.container_handler.gate_trial import try_gate
 from dopq.container_handler.rules import Rules, rules_of
 from dopq.container_handler.template import Templates
-from dopq.errors import BadConfig, DopqError
+from dopq.errors import BadConfig, DopqError, OperatorError
 from dopq.share import Share
 from dopq.utils import cpu
 from dopq.utils.gpu import probe_for
@@ -45,6 +47,7 @@ def examine(settings: Settings, paths: Paths) -> list[Finding]:
         _share(paths),
         *_disks(paths),
         _port(settings),
+        _tls(settings, paths),
     ]
 
 
@@ -121,6 +124,19 @@ def _disks(paths: Paths) -> Iterator[Finding]:
             yield Finding("disk", "warning", f"{disk.folder}: {free:.1f} GiB free.", "Images and outputs need space.")
         else:
             yield Finding("disk", "ok", f"{disk.folder}: {disk.free_bytes / 2**30:.0f} GiB free.")
+
+
+def _tls(settings: Settings, paths: Paths) -> Finding:
+    if not settings.remote.tls:
+        return Finding("tls", "ok", "Off: the service listens on this machine only.")
+    now = datetime.now(UTC)
+    try:
+        certificate = certificate_folder.own(paths, now)
+    except OperatorError as error:
+        return Finding("tls", "error", error.message, error.hint)
+    if trouble := certificate_folder.expiry_warning(paths, now):
+        return Finding("tls", "warning", trouble.message, trouble.hint)
+    return Finding("tls", "ok", f"The certificate holds until {certificate.not_after:%Y-%m-%d}.")
 
 
 def _port(settings: Settings) -> Finding:

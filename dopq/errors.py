@@ -88,6 +88,18 @@ class WrongState(UserError):
     code = "wrong_state"
 
 
+class CertificateUnknown(UserError):
+    """Nothing vouches for the certificate of the service. `details["fingerprint"]`: what to confirm, if it can be."""
+
+    code = "certificate_unknown"
+
+
+class CertificateChanged(UserError):
+    """The service has another certificate than before. `details`: `fingerprint` as it is, `expected` as it was."""
+
+    code = "certificate_changed"
+
+
 # --- time moves next: ask again, do not assume ------------------------------------------------------------------------
 
 

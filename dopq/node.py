@@ -23,9 +23,10 @@ from filelock import FileLock, Timeout
 
 from dopq import __version__
 from dopq.boundary import Boundary
-from dopq.boundary.doors import socket_path
+from dopq.boundary.doors import Tls, socket_path
 from dopq.boundary.identity import identify_by
 from dopq.caller import Caller
+from dopq.certificate_folder import expiry_warning
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
@@ -53,6 +54,7 @@ from dopq.share_sweep import ShareSweep
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
 from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
+from dopq.tls import peer_name, server_context
 from dopq.uploads import Uploads
 from dopq.users import Users
 from dopq.utils import cpu
@@ -139,6 +141,7 @@ class Node:
         self._started = ExitStack()
         self.name = node_name(settings.node)
         self._paths = paths
+        self._uses_tls = settings.remote.tls
         self._clock = clock
         self._started_at = clock.now()
         self._database = Database(paths.journal)
@@ -179,6 +182,7 @@ class Node:
             settings.remote,
             identify=identify_by(users),
             audit=_audit,
+            tls=Tls(server_context(paths), peer_name) if settings.remote.tls else None,
             socket=socket_path(settings.remote.socket),
         )
         self._record = NodeRecord(
@@ -250,8 +254,13 @@ class Node:
             provider,
             *beat.troubles,
             survey.reason if survey.gpus else None,
+            self._tls_trouble(),
         )
         return list(dict.fromkeys(trouble for trouble in troubles if trouble))
+
+    def _tls_trouble(self) -> str | None:
+        warning = expiry_warning(self._paths, self._clock.now()) if self._uses_tls else None
+        return str(warning) if warning else None
 
 
 def _audit(caller: Caller, method: str, what: Mapping[str, object], result: str) -> None:
