@@ -16,7 +16,9 @@ from dopq.caller import LOCAL
 from dopq.errors import OperatorError
 from dopq.protocol.stream import Stream
 
-BACKLOG = 128
+BACKLOG = 4096
+"""Connections that wait to be taken: with too few places the kernel drops some, and they come again after a second."""
+
 _UCRED = struct.Struct("3i")  # pid, uid, gid of the other end: unix(7), SO_PEERCRED
 
 

@@ -11,7 +11,8 @@ import inspect
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from dopq.errors import (
     DopqError,
     InvariantBroken,
     NotAllowed,
+    NotFound,
     NotLoggedIn,
     ServiceUnreachable,
     UnknownCall,
@@ -113,14 +115,15 @@ class Guard:
         A wrong token lets it in as nobody: then its calls are refused in our own words, which a handshake cannot say.
 
         Raises:
-            UserError: there is no such object.
+            DopqError: there is no such object, or it cannot be found out who that is.
         """
         calls = self._objects.get(target) if isinstance(target, str) else None
         if calls is None or not isinstance(target, str):
-            raise UserError("there is no such object")
+            raise NotFound("There is no such object.")
         token = handshake.get("token") if isinstance(handshake, dict) else None
         token = token if isinstance(token, str) else None
-        return Visit(target, sorted(calls), evidence, token, self._identify(evidence, token))
+        with self._in_our_words("handshake"):
+            return Visit(target, sorted(calls), evidence, token, self._identify(evidence, token))
 
     def call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
         """Call a method and return its answer, packed.
@@ -128,12 +131,15 @@ class Guard:
         Raises:
             DopqError: whatever is to be told; nothing else comes out.
         """
-        try:
+        with self._in_our_words(method):
             return self._call(visit, target, method, arguments, named)
+
+    @contextmanager
+    def _in_our_words(self, method: str) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
-            if (
-                self._stopping.is_set()
-            ):  # what failed may be a part that has stopped already: the caller asks again later
+            if self._stopping.is_set():  # what failed may be a part that has stopped already
                 raise ServiceUnreachable("The node is stopping.", "Ask again when it is back.") from error
             if isinstance(error, DopqError) and not isinstance(error, InvariantBroken):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,7 +35,7 @@ class Rates:
         """
         with self._lock:
             now = self._now()
-            due = max(self._due.pop(who, now), now - BURST_S)
+            due = max(self._due.pop(who, -math.inf), now - BURST_S)
             wait = due - now
             if wait <= LONGEST_WAIT_S:
                 due += 1 / per_s

@@ -88,7 +88,7 @@ def read_header(data: bytes, kinds: AbstractSet[Kind], flags: int, max_bytes: in
             f"flags {set_flags & ~flags:#x} are not served: no compressed, one-way, batch or streamed calls", seq
         )
     if annotations + payload > max_bytes:
-        raise BadFrame(f"a message of {annotations + payload} bytes is too large, {max_bytes} are taken")
+        raise BadFrame(f"a message of {annotations + payload} bytes is too large, {max_bytes} are taken", seq)
     return Header(Kind(kind), set_flags, seq, payload, annotations, correlation)
 
 

@@ -1,0 +1,96 @@
+"""Places at the boundary: never more guests than there may be, and no stranger keeps anybody out."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from dopq.boundary.places import Places
+
+MOST, MOST_PER_SOURCE = 8, 3
+sources = st.sampled_from(["a", "b", "c", "d"])
+users = st.sampled_from(["anna", "bert", "olga", "cleo"])
+
+
+class Guest:
+    def __init__(self, source: str) -> None:
+        self.source, self.user, self.is_cut = source, None, False
+        self.user: str | None
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+class PlacesMachine(RuleBasedStateMachine):
+    """What comes, says who it is, and goes, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = Places(MOST, MOST_PER_SOURCE)
+        self.inside: list[Guest] = []
+
+    @rule(source=sources)
+    def come(self, source: str) -> None:
+        strangers = [guest for guest in self.inside if guest.user is None]
+        of_source = [guest for guest in self.inside if guest.source == source]
+        guest = Guest(source)
+        crowded = len(of_source) >= MOST_PER_SOURCE
+        full = len(self.inside) >= MOST
+        gives_way = [g for g in strangers if g.source == source] if crowded else strangers
+        may = not (crowded or full) or bool(gives_way)
+        assert self.places.take(guest, source) == may
+        if may:
+            if crowded or full:
+                assert gives_way[0].is_cut, "the stranger who was there longest"
+            self.inside.append(guest)
+        self.inside = [g for g in self.inside if not g.is_cut]
+
+    @rule(number=st.integers(0, 20), user=users)
+    def say_who(self, number: int, user: str) -> None:
+        strangers = [guest for guest in self.inside if guest.user is None]
+        if not strangers:
+            return
+        guest = strangers[number % len(strangers)]
+        theirs = sum(other.user == user for other in self.inside)
+        assert self.places.know(guest, user) == (theirs < MOST_PER_SOURCE)
+        if theirs < MOST_PER_SOURCE:
+            guest.user = user
+
+    @rule(number=st.integers(0, 20))
+    def go(self, number: int) -> None:
+        if self.inside:
+            self.places.leave(self.inside.pop(number % len(self.inside)))
+
+    @invariant()
+    def never_too_many(self) -> None:
+        assert list(self.places) == self.inside
+        assert len(self.places) <= MOST
+        for source in "abcd":
+            assert sum(guest.source == source for guest in self.inside) <= MOST_PER_SOURCE
+        assert all(not guest.is_cut for guest in self.inside)
+
+
+TestPlaces = PlacesMachine.TestCase
+
+
+@given(st.integers(1, 200))
+def test_silent_strangers_at_one_address_keep_nobody_else_out(attackers: int) -> None:
+    places = Places(MOST, MOST_PER_SOURCE)
+    for _ in range(attackers):
+        places.take(Guest("attacker"), "attacker")
+    honest = Guest("honest")
+    assert places.take(honest, "honest")
+    assert places.know(honest, "anna")
+    for number in range(attackers):
+        places.take(Guest(f"attacker {number}"), f"attacker {number}")
+    assert not honest.is_cut
+
+
+def test_who_was_cut_has_no_place_to_come_back_to() -> None:
+    places = Places(1, 1)
+    first, second = Guest("a"), Guest("b")
+    places.take(first, "a")
+    places.take(second, "b")
+    assert first.is_cut
+    assert not places.know(first, "anna")
