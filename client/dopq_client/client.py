@@ -27,7 +27,7 @@ from dopq_client.patience import PatientLink
 from dopq_client.results import write_result
 from dopq_client.shapes import Explanation, FetchedFile, Hello, JobInfo, Myself, UserStatistics, has_ended
 from dopq_client.upload import bundle_of, send
-from dopq_client.ways import TcpWay
+from dopq_client.ways import way_to
 
 Reference = int | str
 Progress = Callable[[int, int], None]
@@ -53,17 +53,30 @@ class DopqClient:
         self._link = link
 
     @classmethod
-    def connect(cls, address: str | None = None, token: str | None = None) -> Self:
-        """A client of the service at `address` (`HOST:PORT`); by default what `dopq-client login` stored.
+    def connect(
+        cls,
+        address: str | None = None,
+        token: str | None = None,
+        fingerprint: str | None = None,
+        ca: str | Path | None = None,
+    ) -> Self:
+        """A client of the service at `address` (`HOST:PORT`); by default that of `dopq-client`, with your login.
 
-        Nothing is sent before the first call. A `token` of None leaves you anonymous at that address.
+        Nothing is sent before the first call.
+
+        Args:
+            token: None leaves you anonymous at that address.
+            fingerprint: SHA-256 that the certificate there must have.
+            ca: file with the certificate of the CA that must have signed it. With neither of the two it is what a login
+                from here has confirmed; an address on this machine needs none, if the service there does without TLS.
 
         Raises:
             NotLoggedIn: no address is given and none is stored.
-            UserError: the address is malformed.
+            UserError: the address or the fingerprint is malformed.
+            BadConfig: the stored account is, or others may read it.
         """
-        account = settings.Account(*settings.parse_address(address), token) if address else settings.load()
-        return cls(PyroLink(TcpWay(account.host, account.port), account.token))
+        account = settings.at(address, token, fingerprint, Path(ca) if ca else None) if address else settings.load()
+        return cls(PyroLink(way_to(account), account.token))
 
     def __enter__(self) -> Self:
         return self

@@ -18,8 +18,9 @@ from dopq import certificate_folder as folder
 from dopq.certificates import read
 from dopq.config import NodeSettings, Paths
 from dopq.errors import CertificateChanged, CertificateUnknown, OperatorError, ServiceUnreachable
+from dopq.protocol.stream import Stream, deadline
 from dopq.tls import peer_name, server_context
-from dopq_client.tls import connect, fingerprint
+from dopq_client.tls import NoTls, fingerprint, secure
 
 NOW = datetime.now(UTC)
 STRICT = (
@@ -230,6 +231,19 @@ def test_with_a_part_damaged_or_gone_it_says_which(tmp_path: Path, file: str, co
 # --- the client ---
 
 
+def connect(
+    sock: socket.socket, host: str, pin: str | None, ca: Path | None, within_s: float = 10.0
+) -> ssl.SSLSocket:
+    stream = Stream(sock)
+    try:
+        secure(stream, host, deadline(within_s), pin, ca)
+    except BaseException:
+        stream.close()
+        raise
+    assert isinstance(stream.socket, ssl.SSLSocket)
+    return stream.socket
+
+
 def test_the_pinned_service_is_served_under_any_address(tmp_path: Path) -> None:
     lab = node(tmp_path)
     assert meet(server_context(lab), lambda sock: connect(sock, "10.9.8.7", pin_of(lab), None)).heard == b"hello"
@@ -296,18 +310,23 @@ def test_a_ca_that_is_none_is_told(tmp_path: Path) -> None:
 def test_what_does_not_speak_tls_is_named(answer: bytes) -> None:
     here, there = socket.socketpair()
     with here, there:
-        here.settimeout(10)
         there.sendall(answer)
-        with pytest.raises(ServiceUnreachable, match="TLS"):
+        with pytest.raises(NoTls, match="does not speak TLS"):
             connect(here, "lab1", "AB", None)
 
 
-def test_the_callers_timeout_bounds_the_handshake_with_a_silent_service() -> None:
+def test_a_service_that_is_silent_in_the_handshake_is_given_up() -> None:
     here, there = socket.socketpair()
-    with here, there:
-        here.settimeout(0.05)
-        with pytest.raises(TimeoutError):
-            connect(here, "lab1", "AB", None)
+    with here, there, pytest.raises(ServiceUnreachable, match="does not go on"):
+        connect(here, "lab1", "AB", None, within_s=0.05)
+
+
+def test_a_connection_that_breaks_in_the_handshake_is_told_from_one_without_tls() -> None:
+    here, there = socket.socketpair()
+    there.close()
+    with here, pytest.raises(ServiceUnreachable, match="hung up") as broken:
+        connect(here, "lab1", "AB", None)
+    assert not isinstance(broken.value, NoTls)
 
 
 # --- second opinions ---
