@@ -35,7 +35,6 @@ NODE_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 Host = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:-]{1,253}$")]
 """An address, or the name of one."""
 # Only this machine: what a nameserver says is not protected.
-Loopback = Annotated[str, Field(pattern=r"^(127(\.[0-9]{1,3}){3}|localhost|::1)$")]
 
 
 class Section(BaseModel):

@@ -22,6 +22,7 @@ class Alone:
 
     address: str
     tokens: dict[str, str]
+    home: Home
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def boundary_alone(folder: Path, settings: RemoteSettings | None = None, **more:
     boundary = Boundary(controller, given, identify=identify_by(home.users), audit=lambda *_: None, **more)
     boundary.start()
     try:
-        yield Alone(boundary.address, {str(name): token for name, token in home.tokens.items()})
+        yield Alone(boundary.address, {str(name): token for name, token in home.tokens.items()}, home)
     finally:
         boundary.stop(5.0)
         home.close()

@@ -62,10 +62,10 @@ class Names:
     def ping(self, caller: Caller) -> None:
         """Whether a nameserver answers."""
 
-    def lookup(self, caller: Caller, name: Name, return_metadata: bool | int = False) -> Plain | list[Any]:
+    def lookup(self, caller: Caller, name: Name, return_metadata: bool | float | None = False) -> Plain | list[Any]:
         """Where a name leads. Raises `NotFound`.
 
-        `return_metadata`: there is none, but Pyro5's clients want a pair then; 5.17 passes a 0 (its `core.resolve`).
+        `return_metadata`: there is none, but Pyro5's clients want a pair then; 5.17 passes a 0.0 (its `core.resolve`).
         """
         with self._lock:
             entry = self._entries.get(name)

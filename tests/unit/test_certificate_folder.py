@@ -10,8 +10,10 @@ import pytest
 
 from dopq import certificate_folder as folder
 from dopq.certificate_maker import NODE_DAYS
-from dopq.config import NodeSettings, Paths
+from dopq.config import GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
 from dopq.errors import OperatorError, UserError
+from dopq.node import Node
+from dopq.utils.clock import SystemClock
 from dopq.utils.files import write_atomic
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -197,3 +199,17 @@ def test_a_certificate_that_cannot_be_read_is_warned_of(lab: Paths) -> None:
     warning = folder.expiry_warning(lab, NOW)
     assert warning is not None
     assert "node.pem" in warning.message
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_node_that_uses_tls_tells_the_warning_to_all_who_look_at_it(tmp_path: Path, tls: bool) -> None:
+    settings = Settings(remote=RemoteSettings(tls=tls, nameserver_port=0), gpu=GpuSettings(devices="none"))
+    paths = Paths(tmp_path, settings.node)
+    paths.make()
+    folder.begin(paths, "lab1", [], datetime.now(UTC) - timedelta(days=NODE_DAYS - 5))
+    node = Node(settings, paths, f"unix://{tmp_path}/no-engine.sock", SystemClock(), lambda: None)
+    try:
+        told = any("expires in 4 days" in warning for warning in node.system()["warnings"])
+    finally:
+        node.close()
+    assert told is tls

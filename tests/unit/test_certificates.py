@@ -210,6 +210,10 @@ def test_a_key_that_is_encrypted_or_of_another_kind_is_refused() -> None:
             load_key(key, "node.key")
 
 
+def test_a_key_stands_in_no_log_by_accident() -> None:
+    assert "PRIVATE" not in repr(NODE)
+
+
 def test_openssl_reads_the_key_as_one_of_p_256() -> None:
     read_by = subprocess.run(["openssl", "ec", "-noout", "-text"], input=NODE.key, capture_output=True, check=True)
     assert b"prime256v1" in read_by.stdout

@@ -98,17 +98,32 @@ def test_all_problems_are_told_at_once() -> None:
     assert problems(wrong).keys() == {"node.name", "queue.half_life_s", "queue.halflife", "intake.poll_fast_s"}
 
 
-@pytest.mark.parametrize(
-    "host", ["0.0.0.0", "192.168.1.5", "example.org", "", "::", "127.0.0.1.evil.org", "127.0.0.1\n"]
-)
-@pytest.mark.parametrize("key", ["host"])
-def test_only_this_machine_is_listened_on(host: str, key: str) -> None:
-    assert f"remote.{key}" in problems({"remote": {key: host}})
+BEYOND = ["0.0.0.0", "192.168.1.5", "example.org", "::", "2001:db8::1", "127.0.0.1.evil.org", "127.1", "gpu_1"]
 
 
+@pytest.mark.parametrize("host", BEYOND)
+def test_beyond_this_machine_nothing_is_listened_on_without_tls(host: str) -> None:
+    (what,) = problems({"remote": {"host": host}}).values()
+    assert f"remote.host = {host}," in what
+    assert "remote.tls = true" in what
+    assert "dopq cert init" in what
+
+
+@pytest.mark.parametrize("host", BEYOND)
+def test_with_tls_any_address_or_name_is_listened_on(host: str) -> None:
+    assert parse({"remote": {"host": host, "tls": True}}, "x").remote.host == host
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1\n", "a b", "http://gpu1", "gpu1/x", "a" * 254])
+@pytest.mark.parametrize("tls", [True, False])
+def test_what_is_neither_address_nor_name_is_refused(host: str, tls: bool) -> None:
+    assert "remote.host" in problems({"remote": {"host": host, "tls": tls}})
+
+
+@pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.1.1", "localhost", "::1"])
-def test_this_machine_has_several_names(host: str) -> None:
-    assert parse({"remote": {"host": host}}, "x").remote.host == host
+def test_this_machine_has_several_names_and_may_have_tls(host: str, tls: bool) -> None:
+    assert parse({"remote": {"host": host, "tls": tls}}, "x").remote.host == host
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_every_setting_of_the_node_is_told_and_no_other() -> None:
 @each_page
 def test_every_setting_that_is_named_exists(page: Path) -> None:
     names = "|".join(Settings.model_fields)
-    files = r"(?!(?:py|toml|md|json|log|txt|pid|lock|id)\b)"
+    files = r"(?!(?:py|toml|md|json|log|txt|pid|lock|id|pem|key)\b)"
     named = re.findall(rf"`((?:{names})\.{files}[a-z_.]+)[`=]", page.read_text(encoding="utf-8"))
     assert set(named) <= set(_settings(Settings))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from dopq import doctor
+from dopq import certificate_folder, doctor
+from dopq.certificate_maker import NODE_DAYS
 from dopq.config import BuildSettings, EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
 from dopq.doctor import Finding, examine
 from dopq.share import Share
@@ -28,7 +30,7 @@ def found(folder: Path, what: str, settings: Settings | None = None) -> Finding:
 def test_everything_is_looked_at_and_nothing_is_changed(tmp_path: Path) -> None:
     settings = Settings(engine=EngineSettings(url=f"unix://{tmp_path}/x.sock"), gpu=GpuSettings(devices="simulate:2"))
     findings = examine(settings, Paths(tmp_path / "node", settings.node))
-    assert {finding.what for finding in findings} == {"engine", "gpus", "gate", "state", "share", "disk", "port"}
+    assert {finding.what for finding in findings} == {"engine", "gpus", "gate", "state", "share", "disk", "port", "tls"}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,3 +180,32 @@ def test_a_port_that_is_taken_is_a_warning_since_it_may_be_our_own_node(tmp_path
         finding = found(tmp_path, "port", settings)
     assert finding.level == "warning"
     assert str(port) in finding.found
+
+
+TLS = Settings(remote=RemoteSettings(tls=True, port=0), gpu=GpuSettings(devices="none"))
+
+
+def test_without_tls_the_service_is_for_this_machine(tmp_path: Path) -> None:
+    finding = found(tmp_path, "tls")
+    assert (finding.level, "this machine only" in finding.found) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    ("age_days", "level", "words"),
+    [
+        (0, "ok", "holds until"),
+        (NODE_DAYS - 20, "warning", "expires in 19 days"),
+        (NODE_DAYS + 1, "error", "expired on"),
+    ],
+)
+def test_the_end_of_the_certificate_is_told_in_time(tmp_path: Path, age_days: int, level: str, words: str) -> None:
+    made = datetime.now(UTC) - timedelta(days=age_days)
+    certificate_folder.begin(Paths(tmp_path, TLS.node), "lab1", [], made)
+    finding = found(tmp_path, "tls", TLS)
+    assert (finding.level, words in finding.found) == (level, True)
+    assert ("dopq cert renew" in finding.fix) == (level != "ok")
+
+
+def test_tls_without_a_certificate_is_an_error_that_says_how_to_get_one(tmp_path: Path) -> None:
+    finding = found(tmp_path, "tls", TLS)
+    assert (finding.level, "dopq cert init" in finding.fix) == ("error", True)
