@@ -69,7 +69,7 @@ class PyroLink:
             return self._in_turn(method, list(arguments), named)
         except CutOff as error:
             if not isinstance(error.__cause__, StreamClosed):
-                raise self._unreachable(error) from error
+                raise unreachable(self.way, error) from error
         except NotLoggedIn as error:
             raise self._refused(error) from error
         except UnknownCall as error:
@@ -78,11 +78,11 @@ class PyroLink:
                 "Client and service are of different versions: update the older one.",
             ) from error
         except ServiceUnreachable as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.way, error) from error
         try:
             return self._in_turn(method, list(arguments), named)
         except ServiceUnreachable as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.way, error) from error
 
     def close(self) -> None:
         """See `Link.close`. Hangs up for the calling thread; those of others end with their threads."""
@@ -140,13 +140,6 @@ class PyroLink:
             nameserver.close()
         raise ServiceUnreachable("A nameserver answers there, but not as one should.")
 
-    def _unreachable(self, error: ServiceUnreachable) -> ServiceUnreachable:
-        return ServiceUnreachable(
-            f"The DoPQ service at {self.way} cannot be reached. {error.message}",
-            error.hint or UNREACHABLE_HINT,
-            address=str(self.way),
-        )
-
     def _refused(self, error: NotLoggedIn) -> NotLoggedIn:
         if error.code != NotLoggedIn.code or self._token is None:  # a wrong password, for example
             return error
@@ -154,6 +147,15 @@ class PyroLink:
             f"The service at {self.way} does not know your token: it has expired, was ended, or is another service's.",
             "Log in again: dopq-client login",
         )
+
+
+def unreachable(way: Way, error: ServiceUnreachable) -> ServiceUnreachable:
+    """What went wrong on the way, with where it led and what to check."""
+    return ServiceUnreachable(
+        f"The DoPQ service at {way} cannot be reached. {error.message}",
+        error.hint or UNREACHABLE_HINT,
+        address=str(way),
+    )
 
 
 def may_repeat(method: str) -> bool:

@@ -51,7 +51,9 @@ def stored(profile: str) -> Account | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, UserError) as error:
-        raise BadConfig(f"{path} cannot be used: {error}", "Remove it, and log in: dopq-client login HOST:PORT") from error
+        raise BadConfig(
+            f"{path} cannot be used: {error}", "Remove it, and log in: dopq-client login HOST:PORT"
+        ) from error
 
 
 def store(profile: str, account: Account) -> Path:

@@ -94,6 +94,4 @@ def _usual_sockets(environment: Mapping[str, str]) -> list[Path]:
 def _nobody(stored: Account | None, otherwise: str, option: str) -> NotLoggedIn:
     if stored is None:
         return NotLoggedIn(otherwise, f"Run `dopq-client login HOST:PORT{option}`.")
-    return NotLoggedIn(
-        f"You are logged out of {stored.address}.", f"Run `dopq-client login {stored.address}{option}`."
-    )
+    return NotLoggedIn(f"You are logged out of {stored.address}.", f"Run `dopq-client login {stored.address}{option}`.")

@@ -231,9 +231,7 @@ def test_with_a_part_damaged_or_gone_it_says_which(tmp_path: Path, file: str, co
 # --- the client ---
 
 
-def connect(
-    sock: socket.socket, host: str, pin: str | None, ca: Path | None, within_s: float = 10.0
-) -> ssl.SSLSocket:
+def connect(sock: socket.socket, host: str, pin: str | None, ca: Path | None, within_s: float = 10.0) -> ssl.SSLSocket:
     stream = Stream(sock)
     try:
         secure(stream, host, deadline(within_s), pin, ca)
