@@ -31,7 +31,8 @@ from dopq.errors import (
     ServiceUnreachable,
     UserError,
 )
-from dopq.users import Role, User, Users
+from dopq.tokens import Tokens
+from dopq.users import Role, User
 from dopq.utils.log import logger
 from dopq.wire import ALIAS, CONTROLLER, ERROR_CLASS, error_to_wire
 
@@ -49,7 +50,7 @@ MAX_PROBLEMS = 10
 class Boundary:
     """A guarded object on the network, and the nameserver entry that leads to it."""
 
-    def __init__(self, controller: DopqController, users: Users, settings: RemoteSettings) -> None:
+    def __init__(self, controller: DopqController, users: Tokens, settings: RemoteSettings) -> None:
         """Bind the sockets; `start` begins to answer.
 
         Raises:
@@ -156,7 +157,7 @@ def _cannot_listen(what: str, host: str, port: int, key: str, error: OSError) ->
     )
 
 
-def _face(controller: DopqController, users: Users, stopping: threading.Event) -> Any:
+def _face(controller: DopqController, users: Tokens, stopping: threading.Event) -> Any:
     """The object that Pyro5 serves: the controller's marked methods, each behind its guard, and nothing else."""
     methods = {name: _guarded(method, access, users, stopping) for name, method, access in remote_methods(controller)}
     return type("DopqController", (), methods)()
@@ -168,7 +169,7 @@ def remote_methods(controller: DopqController) -> list[tuple[str, Callable[..., 
     return [(name, getattr(controller, name), method.remote_access) for name, method in sorted(marked.items())]
 
 
-def _guarded(method: Callable[..., Any], access: Access, users: Users, stopping: threading.Event) -> Any:
+def _guarded(method: Callable[..., Any], access: Access, users: Tokens, stopping: threading.Event) -> Any:
     checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(method)
 
     def call(_face: object, /, *args: Any, **kwargs: Any) -> Any:
@@ -194,7 +195,7 @@ def _guarded(method: Callable[..., Any], access: Access, users: Users, stopping:
     return Pyro5.api.expose(call)
 
 
-def _caller(users: Users) -> User | None:
+def _caller(users: Tokens) -> User | None:
     """Whose token came with the connection. Looked up at every call: a removed user or a new role counts at once."""
     token = getattr(Pyro5.callcontext.current_context.client, "dopq_token", None)
     return users.by_token(token) if token else None

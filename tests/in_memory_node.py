@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 from pydantic import ConfigDict, validate_call
 
+from dopq.accounts import Accounts
 from dopq.config import QueueSettings
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
@@ -28,6 +29,7 @@ from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, Sta
 from dopq.outbox import Outbox
 from dopq.results import Results
 from dopq.store import Database, Journal
+from dopq.tokens import Tokens
 from dopq.uploads import Uploads
 from dopq.users import Role, User, Users
 from dopq.wire import Plain, error_from_wire, error_to_wire, time_to_wire
@@ -41,8 +43,9 @@ class InMemoryNode:
         self.clock = FakeClock()
         self._database = Database(folder / "journal.sqlite")
         self.users = Users(self._database)
+        self.logins = Tokens(self._database, self.clock, days=90)
         self.tokens = {
-            name: self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+            name: self._register(name, role)
             for name, role in {"anna": Role.USER, "bert": Role.USER, "olga": Role.ADMIN}.items()
         }
         self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
@@ -64,6 +67,7 @@ class InMemoryNode:
             nodes=dict,
             request_shutdown=self._stop,
             limits=rules_to_wire(self.rules),
+            accounts=Accounts(self._database, self.logins, self.clock, lambda _user: None),
         )
 
     def link(self, token: str | None) -> MemoryLink:
@@ -123,6 +127,10 @@ class InMemoryNode:
         with file.open("ab") as sink:
             sink.write(data)
         file.chmod(0o755 if executable else 0o644)
+
+    def _register(self, name: str, role: Role) -> str:
+        user = self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+        return self.logins.issue(user.name, "a test").token
 
     def _system(self) -> Plain:
         return {
@@ -185,7 +193,7 @@ class MemoryLink:
 
     def _guarded(self, name: str) -> Callable[..., Any]:
         method = getattr(self.node.controller, name)
-        caller: User | None = self.node.users.by_token(self.token) if self.token else None
+        caller: User | None = self.node.logins.by_token(self.token) if self.token else None
         if method.remote_access is not Access.ANYBODY and caller is None:
             raise NotLoggedIn("This call needs a valid token.")
         if method.remote_access is Access.ADMIN and caller and caller.role is not Role.ADMIN:

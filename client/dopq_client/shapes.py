@@ -94,6 +94,9 @@ class Myself(TypedDict):
     user: str
     role: str
     weight: float
+    email: str | None
+    uid: int | None
+    expires_at: str | None
 
 
 class Hello(TypedDict):

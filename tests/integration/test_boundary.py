@@ -41,7 +41,7 @@ from dopq.users import Role
 from dopq.wire import ALIAS, CONTROLLER, ERROR_CLASS, error_from_wire
 from tests.platforms import ANNA, BERT, OLGA, Home
 
-OF_ANYBODY = {"get_limits", "hello"}
+OF_ANYBODY = {"change_password", "get_limits", "hello", "login", "logout", "register"}
 OF_USERS = {
     "begin_upload",
     "cancel_job",
@@ -107,8 +107,9 @@ class Node:
             nodes=dict,
             limits={"max_bundle_bytes": 1},
             request_shutdown=self._stop,
+            accounts=self.home.accounts,
         )
-        self.boundary = Boundary(self.controller, self.home.users, RemoteSettings(nameserver_port=0))
+        self.boundary = Boundary(self.controller, self.home.logins, RemoteSettings(nameserver_port=0))
         self.boundary.start()
 
     def _stop(self) -> None:
@@ -292,7 +293,7 @@ def test_the_caller_cannot_be_forged_by_name(node: Node) -> None:
 
 
 def test_a_removed_user_is_out_at_the_next_call_and_a_new_role_counts_at_once(node: Node) -> None:
-    token = node.home.users.add("cleo", role=Role.USER, weight=1.0, uid=None, now=node.home.clock.now())
+    token = node.home.register("cleo")
     with node.proxy(token) as proxy:
         assert proxy.whoami()["role"] == "user"
         node.home.users.set_role("cleo", Role.ADMIN)
@@ -451,7 +452,7 @@ def test_a_journal_that_fails_while_the_caller_is_looked_up_tells_nothing(
     def fails(_token: str) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(node.home.users, "by_token", fails)
+    monkeypatch.setattr(node.home.logins, "by_token", fails)
     with pytest.raises(InvariantBroken) as shown:
         node.call(ANNA, "whoami")
     assert "secret" not in str(shown.value)
@@ -507,8 +508,10 @@ def test_an_external_nameserver_is_told_both_names(tmp_path: Path) -> None:
     thread.start()
     port = int(nameserver.locationStr.rpartition(":")[2])
     home = Home(tmp_path)
-    controller = DopqController(home.platform, home.results, Uploads(tmp_path, tmp_path, 1), dict, dict, list, {})  # type: ignore[arg-type]
-    boundary = Boundary(controller, home.users, RemoteSettings(nameserver="external", nameserver_port=port))
+    controller = DopqController(
+        home.platform, home.results, Uploads(tmp_path, tmp_path, 1), dict, dict, list, {}, home.accounts
+    )  # type: ignore[arg-type]
+    boundary = Boundary(controller, home.logins, RemoteSettings(nameserver="external", nameserver_port=port))
     boundary.start()
     with Pyro5.api.locate_ns("127.0.0.1", port) as names:
         assert {CONTROLLER, ALIAS} <= names.list().keys()

@@ -37,6 +37,7 @@ class Desk:
             nodes=dict,
             request_shutdown=self.stopped.set,
             limits={"max_bundle_bytes": 2000},
+            accounts=self.home.accounts,
         )
 
     def user(self, name: str) -> User:
