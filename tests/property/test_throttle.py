@@ -108,6 +108,13 @@ def test_a_key_that_has_tries_left_keeps_them_while_the_memory_is_full() -> None
     assert throttle.wait_s(REFILL_S, "d") == 0
 
 
+def test_an_answer_that_takes_long_wins_its_address_nothing() -> None:
+    slow = Attempt(0.0, 0, 0, is_right=True, takes_s=REFILL_S + 0.5)
+    burst = [Attempt(REFILL_S if number == 0 else 0.0, 0, number, is_right=False) for number in range(CAPACITY)]
+    passed = play([slow, *burst, Attempt(1.0, 0, 99, is_right=False)])
+    assert len(passed) == 1 + CAPACITY
+
+
 def test_a_hundred_tries_in_a_minute_come_to_fifteen_at_most() -> None:
     passed = play([Attempt(0.6, 0, number % 7, is_right=False) for number in range(100)])
     assert 13 <= len(passed) <= 15

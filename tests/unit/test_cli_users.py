@@ -45,6 +45,7 @@ def run(config: Path) -> Run:
 def accounts(config: Path) -> tuple[Accounts, Tokens]:
     """The front door of the node that runs beside the commands."""
     settings, paths = load(config)
+    paths.make()
     database = Database(paths.journal)
     tokens = Tokens(database, SystemClock(), settings.remote.token_days)
     return Accounts(database, tokens, SystemClock(), lambda _user: None), tokens
