@@ -12,9 +12,15 @@ def has_terminal() -> bool:
     return sys.stdin.isatty()
 
 
+def require_terminal(what: str, option: str) -> None:
+    """Raise `click.UsageError` where there is nobody to ask; it names the option that would have said it."""
+    if not has_terminal():
+        raise click.UsageError(f"There is no terminal to ask for this: {what}. Give it with {option}.")
+
+
 def text(what: str, *, default: str | None, option: str) -> str:
     """A line, or what the option would have said. Raises `click.UsageError`: there is nobody to ask."""
-    _require_terminal(what, option)
+    require_terminal(what, option)
     return str(click.prompt(what, default=default or None, err=True)).strip()
 
 
@@ -29,11 +35,6 @@ def secret(what: str, *, from_stdin: bool, option: str, twice: bool = False) -> 
         if not line:
             raise click.UsageError(f"{what}: nothing came on standard input.")
         return line
-    _require_terminal(what, option)
+    require_terminal(what, option)
     again = "Once more" if twice else False
     return str(click.prompt(what, hide_input=True, confirmation_prompt=again, err=True))
-
-
-def _require_terminal(what: str, option: str) -> None:
-    if not has_terminal():
-        raise click.UsageError(f"There is no terminal to ask for this: {what}. Give it with {option}.")

@@ -61,9 +61,7 @@ def whoami(session: Session) -> None:
 
 
 @click.command()
-@click.option(
-    "--password-stdin", is_flag=True, help="Read the old and the new password from standard input, a line each."
-)
+@click.option("--password-stdin", is_flag=True, help="Read the old and the new one from standard input, a line each.")
 @click.pass_obj
 def passwd(session: Session, password_stdin: bool) -> None:
     """Change your password. Every token of yours ends, but this login goes on."""

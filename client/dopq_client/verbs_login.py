@@ -45,6 +45,8 @@ def login(
 
     if password_stdin and token_stdin:
         raise click.UsageError("Either --password-stdin or --token-stdin.")
+    if not password_stdin and not token_stdin:
+        ask.require_terminal("Password", "--password-stdin")
     profile = settings.profile_in_force(session.profile)
     account = introduced(session, _meant(profile, address, ca, fingerprint))
     if token_stdin:
@@ -69,9 +71,7 @@ def login(
 @click.option("--email", metavar="ADDRESS", help="How the admin reaches you.")
 @PASSWORD_STDIN
 @click.option("--invite", metavar="CODE", help="A code from the admin, with which nobody has to approve.")
-@click.option(
-    "--ssh-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your public key, a .pub."
-)
+@click.option("--ssh-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your public key.")
 @certificate_options
 @click.pass_obj
 def register(
@@ -126,7 +126,7 @@ def _meant(profile: str, address: str | None, ca: Path | None, fingerprint: str 
 
 
 def _with_password(session: Session, account: Account, user: str | None, *, from_stdin: bool) -> Account:
-    name = user or ask.text("Name", default=account.user or _own_name(), option="--user")
+    name = user or account.user or ask.text("Name", default=_own_name(), option="--user")
     what = f"Password of {clean(name)} at {account.address}"
     password = ask.secret(what, from_stdin=from_stdin, option="--password-stdin")
     return replace(account, token=check_token(session.client(account).login(name, password)["token"]))
