@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from dopq import __version__
+from dopq.accounts import Accounts
 from dopq.caller import Caller
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
@@ -25,7 +26,9 @@ from dopq.outbox import BUILD_LOG, JOB_LOG
 from dopq.peers.table import Table, table_to_wire
 from dopq.report import report
 from dopq.results import Results
+from dopq.tokens import Issued
 from dopq.uploads import CHUNK_BYTES, Uploads, rerun_id, upload_id
+from dopq.user_fields import LONGEST_KEY
 from dopq.users import Role, User
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION, Plain, time_to_wire
@@ -40,6 +43,8 @@ Key = Annotated[str, Field(min_length=8, max_length=100)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)]
 Offset = Annotated[int, Field(ge=0, le=2**48)]
 Length = Annotated[int, Field(ge=1, le=CHUNK_BYTES)]
+Text = Annotated[str, Field(max_length=254)]
+Secret = Annotated[str, Field(max_length=200)]
 BundleName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
 
 
@@ -78,6 +83,7 @@ class DopqController:
     nodes: Callable[[], Table]
     request_shutdown: Callable[[], None]
     limits: Plain
+    accounts: Accounts
 
     # --- anybody ------------------------------------------------------------------------------------------------------
 
@@ -95,6 +101,38 @@ class DopqController:
     def get_limits(self, caller: Caller) -> Plain:  # noqa: ARG002 - nothing secret, and needed before a login
         """The limits and allow-lists by which bundles are judged here, for `dopq-client check`."""
         return self.limits
+
+    # --- accounts -----------------------------------------------------------------------------------------------------
+
+    @remote(Access.ANYBODY)
+    def login(self, caller: Caller, name: Text, password: Secret) -> Plain:
+        """A token for whoever knows a user's password, and when it ends."""
+        return _issued_to_wire(self.accounts.login(caller, name, password))
+
+    @remote(Access.ANYBODY)
+    def logout(self, caller: Caller) -> None:
+        """End the token that the caller came with: it is dead at once."""
+        self.accounts.logout(caller)
+
+    @remote(Access.ANYBODY)
+    def register(
+        self,
+        caller: Caller,
+        name: Text,
+        password: Secret,
+        email: Text,
+        uid: int | None = None,
+        ssh_key: Annotated[str, Field(max_length=LONGEST_KEY)] | None = None,
+        invite: Secret | None = None,
+    ) -> Plain:
+        """Ask to be registered: `active` at once with an invite, else `pending` until an admin approves."""
+        user = self.accounts.register(caller, name, password, email, uid, ssh_key, invite)
+        return {"state": "active" if user else "pending"}
+
+    @remote(Access.ANYBODY)
+    def change_password(self, caller: Caller, old: Secret, new: Secret) -> Plain:
+        """Set another password for oneself, which ends every token one has; the first new one, and when it ends."""
+        return _issued_to_wire(self.accounts.change_password(caller, old, new))
 
     # --- the five views of DoPQ 1.0 -----------------------------------------------------------------------------------
 
@@ -139,7 +177,14 @@ class DopqController:
     @remote(Access.USER)
     def whoami(self, caller: User) -> Plain:
         """The caller as the node knows them."""
-        return {"user": str(caller.name), "role": str(caller.role), "weight": caller.weight}
+        return {
+            "user": str(caller.name),
+            "role": str(caller.role),
+            "weight": caller.weight,
+            "email": caller.email,
+            "uid": caller.uid,
+            "expires_at": time_to_wire(caller.token_expires_at),
+        }
 
     @remote(Access.USER)
     def get_job(self, caller: User, reference: Reference) -> Plain:
@@ -329,3 +374,7 @@ class DopqController:
             return self.results.read(job, path, offset, length)
         except NotFound:
             return b""
+
+
+def _issued_to_wire(issued: Issued) -> Plain:
+    return {"token": issued.token, "expires_at": time_to_wire(issued.expires_at)}

@@ -64,6 +64,12 @@ class NotLoggedIn(UserError):
     code = "not_logged_in"
 
 
+class LoginRefused(NotLoggedIn):
+    """The name and the password do not belong to a user of this node; it is not told which of them is wrong."""
+
+    code = "login_refused"
+
+
 class NotAllowed(UserError):
     """The caller is known, but this is not theirs to do."""
 

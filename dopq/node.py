@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dopq import __version__
+from dopq.accounts import Accounts
 from dopq.boundary import Boundary
 from dopq.boundary.doors import Tls, socket_path
 from dopq.boundary.identity import identify_by
@@ -55,9 +56,11 @@ from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
 from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
 from dopq.tls import peer_name, server_context
+from dopq.tokens import Tokens
 from dopq.uploads import Uploads
-from dopq.users import Users
+from dopq.users import User, Users
 from dopq.utils import cpu
+from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock, SystemClock
 from dopq.utils.cpu import Host
 from dopq.utils.files import write_atomic
@@ -146,6 +149,7 @@ class Node:
         self._started_at = clock.now()
         self._database = Database(paths.journal)
         journal, users = Journal(self._database), Users(self._database)
+        tokens = Tokens(self._database, clock, settings.remote.token_days)
         node_id = journal.noted("node_id") or secrets.token_hex(4)
         journal.note("node_id", node_id)
         self.platform = DataPlatform(journal, users, clock, settings.queue, self.name, settings.container, settings.gpu)
@@ -175,12 +179,19 @@ class Node:
         )
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
         controller = DopqController(
-            self.platform, results, uploads, self.system, self.node_table, request_shutdown, rules_to_wire(rules)
+            self.platform,
+            results,
+            uploads,
+            self.system,
+            self.node_table,
+            request_shutdown,
+            rules_to_wire(rules),
+            Accounts(self._database, tokens, clock, self._welcome),
         )
         self.boundary = Boundary(
             controller,
             settings.remote,
-            identify=identify_by(users),
+            identify=identify_by(users, tokens),
             audit=_audit,
             tls=Tls(server_context(paths), peer_name) if settings.remote.tls else None,
             socket=socket_path(settings.remote.socket),
@@ -243,6 +254,17 @@ class Node:
     def node_table(self) -> Table:
         """Every node that is known: for now, this one."""
         return {self._record.node_id: self._record}
+
+    def _welcome(self, user: User) -> None:
+        """Make a new user's folders. In a thread of its own: nobody who registers waits for a share that hangs."""
+
+        def make() -> None:
+            try:
+                make_user_folders(self._paths, user.name, user.uid)
+            except (OperatorError, OSError) as error:
+                log.error("user_folders_not_made", user=user.name, cause=str(error))
+
+        Attempt(make, f"welcome-{user.name}")
 
     def _warnings(self) -> list[str]:
         survey = self._scheduler.survey

@@ -56,7 +56,40 @@ MIGRATIONS: tuple[str, ...] = (
         user TEXT NOT NULL, needs_gpu INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (user, needs_gpu)
     ) STRICT;
     """,
+    # A uid that several users had, or that means nobody at all, says of nobody who they are: it goes. The tokens of old
+    # had no end; now they have one, far enough off for everybody to get another.
+    """
+    ALTER TABLE users RENAME TO former_users;
+    CREATE TABLE users (
+        name TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, uid INTEGER UNIQUE, email TEXT, ssh_key TEXT,
+        password_hash TEXT, created_at TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO users SELECT
+        name, role, weight,
+        CASE WHEN uid != 65534 AND count(*) OVER (PARTITION BY uid) = 1 THEN uid END,
+        NULL, NULL, NULL, created_at
+        FROM former_users;
+    CREATE TABLE tokens (
+        hash TEXT PRIMARY KEY, user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE, created_at TEXT NOT NULL,
+        expires_at TEXT NOT NULL, source TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX tokens_by_user ON tokens (user);
+    INSERT INTO tokens SELECT
+        token_hash, name, created_at, strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '+90 days'), 'an earlier version'
+        FROM former_users;
+    DROP TABLE former_users;
+    CREATE TABLE registrations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, email TEXT NOT NULL, wished_uid INTEGER, ssh_key TEXT,
+        password_hash TEXT NOT NULL, address TEXT NOT NULL, asked_at TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE invites (
+        hash TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, expires_at TEXT NOT NULL
+    ) STRICT;
+    """,
 )
+
+Transaction = sqlite3.Connection
+"""What `Database.transaction` gives: for whoever takes part in a transaction that somebody else began."""
 
 _JOB = TypeAdapter(Job)
 

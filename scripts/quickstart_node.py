@@ -125,7 +125,7 @@ def _user() -> User:
     """Register the user, or give the one from an earlier run a new token."""
     added = _dopq("user", "add", User.name, f"--config={CONFIG}", "--json", check=False)
     if added.returncode != 0:
-        added = _dopq("user", "passwd", User.name, f"--config={CONFIG}", "--json")
+        added = _dopq("user", "token", User.name, f"--config={CONFIG}", "--json")
     return User(token=json.loads(added.stdout)["token"])
 
 

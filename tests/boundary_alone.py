@@ -30,9 +30,9 @@ def boundary_alone(folder: Path, settings: RemoteSettings | None = None, **more:
     """A boundary that answers, for as long as the body runs; `more`: see `Boundary`."""
     home = Home(folder)
     uploads = Uploads(home.paths.uploads, home.paths.spool, 10 * 2**20)
-    controller = DopqController(home.platform, home.results, uploads, dict, dict, lambda: None, {})
+    controller = DopqController(home.platform, home.results, uploads, dict, dict, lambda: None, {}, home.accounts)
     given = settings or RemoteSettings(port=0)
-    boundary = Boundary(controller, given, identify=identify_by(home.users), audit=lambda *_: None, **more)
+    boundary = Boundary(controller, given, identify=identify_by(home.users, home.logins), audit=lambda *_: None, **more)
     boundary.start()
     try:
         yield Alone(boundary.address, {str(name): token for name, token in home.tokens.items()}, home)

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from dopq.accounts import Accounts
 from dopq.boundary.doors import Evidence
 from dopq.boundary.entrance import remote_calls
 from dopq.boundary.guard import Guard
@@ -31,6 +32,7 @@ from dopq.outbox import Outbox
 from dopq.protocol.plain import pack, unpack
 from dopq.results import Results
 from dopq.store import Database, Journal
+from dopq.tokens import Tokens
 from dopq.uploads import Uploads
 from dopq.users import Role, Users
 from dopq.wire import CONTROLLER, Plain, error_from_wire, error_to_wire, time_to_wire
@@ -46,8 +48,9 @@ class InMemoryNode:
         self.clock = FakeClock()
         self._database = Database(folder / "journal.sqlite")
         self.users = Users(self._database)
+        self.logins = Tokens(self._database, self.clock, days=90)
         self.tokens = {
-            name: self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+            name: self._register(name, role)
             for name, role in {"anna": Role.USER, "bert": Role.USER, "olga": Role.ADMIN}.items()
         }
         self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
@@ -69,9 +72,10 @@ class InMemoryNode:
             nodes=dict,
             request_shutdown=self._stop,
             limits=rules_to_wire(self.rules),
+            accounts=Accounts(self._database, self.logins, self.clock, lambda _user: None),
         )
 
-        self.guard = Guard(identify_by(self.users), lambda *_: None, 1e6, threading.Event())
+        self.guard = Guard(identify_by(self.users, self.logins), lambda *_: None, 1e6, threading.Event())
         self.guard.serve(CONTROLLER, remote_calls(self.controller))
 
     def link(self, token: str | None) -> MemoryLink:
@@ -131,6 +135,10 @@ class InMemoryNode:
         with file.open("ab") as sink:
             sink.write(data)
         file.chmod(0o755 if executable else 0o644)
+
+    def _register(self, name: str, role: Role) -> str:
+        user = self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+        return self.logins.issue(user.name, "a test").token
 
     def _system(self) -> Plain:
         return {

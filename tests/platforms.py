@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
+from dopq.accounts import Accounts
 from dopq.config import GpuSettings, NodeSettings, Paths, QueueSettings
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
@@ -12,6 +13,7 @@ from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, U
 from dopq.outbox import Outbox
 from dopq.results import Results
 from dopq.store import Database, Journal
+from dopq.tokens import Tokens
 from dopq.users import Role, User, Users
 from tests.fakes import FakeClock
 
@@ -49,15 +51,18 @@ class Home:
         self.outbox = Outbox(self.paths.outbox)
         self.results = Results(self.outbox, self.paths.jobs)
         self._keys = count()
+        self.welcomed: list[UserName] = []
         self._open()
         self.tokens = {
-            name: self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+            name: self.register(name, role)
             for name, role in {ANNA: Role.USER, BERT: Role.USER, OLGA: Role.ADMIN}.items()
         }
 
     def _open(self) -> None:
         self.database = Database(self.paths.journal)
         self.journal, self.users = Journal(self.database), Users(self.database)
+        self.logins = Tokens(self.database, self.clock, days=90)
+        self.accounts = Accounts(self.database, self.logins, self.clock, lambda user: self.welcomed.append(user.name))
         self.platform = DataPlatform(
             self.journal, self.users, self.clock, self.settings, "node1", gpu=self.gpu_settings
         )
@@ -68,6 +73,11 @@ class Home:
         self.close()
         self._open()
         return self.platform
+
+    def register(self, name: str, role: Role = Role.USER) -> str:
+        """Make somebody a user; their token."""
+        user = self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
+        return self.logins.issue(user.name, "a test").token
 
     def close(self) -> None:
         self.database.close()

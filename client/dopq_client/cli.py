@@ -13,8 +13,18 @@ import click
 
 from dopq import __version__
 from dopq.errors import DopqError
-from dopq_client import failures, verbs_account, verbs_bundle, verbs_jobs, verbs_node, verbs_queue, verbs_results
+from dopq_client import (
+    failures,
+    verbs_account,
+    verbs_bundle,
+    verbs_jobs,
+    verbs_login,
+    verbs_node,
+    verbs_queue,
+    verbs_results,
+)
 from dopq_client.exits import Exit
+from dopq_client.options import profile_option
 from dopq_client.session import Session
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
@@ -32,7 +42,13 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     ),
     "Results": (verbs_results.logs, verbs_results.fetch),
     "Node": (verbs_node.users, verbs_node.system),
-    "Account": (verbs_account.login, verbs_account.logout, verbs_account.whoami),
+    "Account": (
+        verbs_login.register,
+        verbs_login.login,
+        verbs_account.whoami,
+        verbs_account.passwd,
+        verbs_account.logout,
+    ),
     "Admins": (
         verbs_node.lock,
         verbs_node.unlock,
@@ -84,6 +100,7 @@ class Verbs(click.Group):
 )
 @click.version_option(__version__, prog_name="dopq-client")
 @click.option("--debug", is_flag=True, hidden=True)
+@profile_option
 @click.pass_context
 def main(context: click.Context, debug: bool) -> None:
     """Hand jobs to a DoPQ node, watch them, and get their results."""
@@ -92,7 +109,7 @@ def main(context: click.Context, debug: bool) -> None:
 
 for _verbs in SECTIONS.values():
     for _verb in _verbs:
-        main.add_command(_verb)
+        main.add_command(profile_option(_verb))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from dopq_client import settings
 from dopq_client.link import Link, PyroLink
 from dopq_client.patience import PatientLink
 from dopq_client.results import write_result
-from dopq_client.shapes import Explanation, FetchedFile, Hello, JobInfo, Myself, UserStatistics, has_ended
+from dopq_client.shapes import Explanation, FetchedFile, Hello, Issued, JobInfo, Myself, UserStatistics, has_ended
 from dopq_client.upload import bundle_of, send
-from dopq_client.ways import TcpWay
+from dopq_client.ways import way_to
 
 Reference = int | str
 Progress = Callable[[int, int], None]
@@ -53,17 +53,30 @@ class DopqClient:
         self._link = link
 
     @classmethod
-    def connect(cls, address: str | None = None, token: str | None = None) -> Self:
-        """A client of the service at `address` (`HOST:PORT`); by default what `dopq-client login` stored.
+    def connect(
+        cls,
+        address: str | None = None,
+        token: str | None = None,
+        fingerprint: str | None = None,
+        ca: str | Path | None = None,
+    ) -> Self:
+        """A client of the service at `address` (`HOST:PORT`); by default that of `dopq-client`, with your login.
 
-        Nothing is sent before the first call. A `token` of None leaves you anonymous at that address.
+        Nothing is sent before the first call.
+
+        Args:
+            token: None leaves you anonymous at that address.
+            fingerprint: SHA-256 that the certificate there must have.
+            ca: file with the certificate of the CA that must have signed it. With neither of the two it is what a login
+                from here has confirmed; an address on this machine needs none, if the service there does without TLS.
 
         Raises:
             NotLoggedIn: no address is given and none is stored.
-            UserError: the address is malformed.
+            UserError: the address or the fingerprint is malformed.
+            BadConfig: the stored account is, or others may read it.
         """
-        account = settings.Account(*settings.parse_address(address), token) if address else settings.load()
-        return cls(PyroLink(TcpWay(account.host, account.port), account.token))
+        account = settings.at(address, token, fingerprint, Path(ca) if ca else None) if address else settings.load()
+        return cls(PyroLink(way_to(account), account.token))
 
     def __enter__(self) -> Self:
         return self
@@ -84,8 +97,32 @@ class DopqClient:
         return cast("Hello", self._link.call("hello"))
 
     def whoami(self) -> Myself:
-        """Your name, role and share weight."""
+        """Your name, role and share weight, and when your token ends."""
         return cast("Myself", self._link.call("whoami"))
+
+    def login(self, name: str, password: str) -> Issued:
+        """A token for a user, to `connect` with. Raises `LoginRefused`, or `SlowDown` after too many tries."""
+        return cast("Issued", self._link.call("login", name, password))
+
+    def logout(self) -> None:
+        """End the token with which you are connected."""
+        self._link.call("logout")
+
+    def register(
+        self, name: str, password: str, email: str, *, ssh_key: str | None = None, invite: str | None = None
+    ) -> str:
+        """Ask to become a user: `active` at once with an invite, else `pending` until an admin approves.
+
+        Raises:
+            UserError: the name, the password, the address or the key will not do.
+            NotAllowed: the invite is no good, or too many wait for an admin.
+            SlowDown: after too many tries.
+        """
+        return str(self._link.call("register", name, password, email, None, ssh_key, invite)["state"])
+
+    def change_password(self, old: str, new: str) -> Issued:
+        """Change your password. All your tokens end; the one that is returned is new. Raises as `login` does."""
+        return cast("Issued", self._link.call("change_password", old, new))
 
     def limits(self) -> Plain:
         """The limits and allow-lists by which the node judges bundles. Works without a token."""

@@ -11,20 +11,24 @@ import time
 import uuid
 from typing import Any, Protocol
 
-from dopq.errors import DopqError, OperatorError, ServiceUnreachable, SlowDown, UnknownCall
+from dopq.errors import DopqError, NotLoggedIn, OperatorError, ServiceUnreachable, SlowDown, UnknownCall
 from dopq.protocol.channel import Channel, CutOff, Refused
-from dopq.protocol.stream import StreamClosed
+from dopq.protocol.stream import StreamClosed, deadline
 from dopq.wire import CONTROLLER
 from dopq_client.ways import Way
 
 CONNECT_S = 4.0
-"""How long a node may take to take a connection."""
+"""How long a node may take to take a connection and to answer its handshake."""
 
 CALL_S = 30.0
 """How long a node may take to answer; no call of its controller waits for more than 5 s."""
 
 PATIENCE_S = 5.0
 """How long we wait for our turn, where the service says that we call too often."""
+
+UNREACHABLE_HINT = (
+    "Check the address (`dopq-client login HOST:PORT`), that `dopq serve` runs there, and the network between."
+)
 
 KEYED = frozenset({"begin_upload", "send_chunk", "submit", "rerun_job"})
 """Changes whose arguments have a key of their own."""
@@ -65,18 +69,20 @@ class PyroLink:
             return self._in_turn(method, list(arguments), named)
         except CutOff as error:
             if not isinstance(error.__cause__, StreamClosed):
-                raise self._unreachable(error) from error
+                raise unreachable(self.way, error) from error
+        except NotLoggedIn as error:
+            raise self._refused(error) from error
         except UnknownCall as error:
             raise OperatorError(
                 f"The service at {self.way} does not know the call {method}.",
                 "Client and service are of different versions: update the older one.",
             ) from error
         except ServiceUnreachable as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.way, error) from error
         try:
             return self._in_turn(method, list(arguments), named)
         except ServiceUnreachable as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self.way, error) from error
 
     def close(self) -> None:
         """See `Link.close`. Hangs up for the calling thread; those of others end with their threads."""
@@ -108,8 +114,14 @@ class PyroLink:
 
     def _connected(self) -> Channel:
         handshake = {"token": self._token}
+        until = deadline(CONNECT_S)
+        stream = self.way.connect(CONNECT_S)
         try:
-            return Channel(self.way.connect(CONNECT_S), CONTROLLER, handshake, CONNECT_S)
+            return Channel(stream, CONTROLLER, handshake, until - time.monotonic())
+        except CutOff as silence:
+            if doubts := self.way.doubts():
+                raise ServiceUnreachable("It gave no answer.", doubts) from silence
+            raise
         except Refused as refusal:
             try:
                 way = self._looked_up()
@@ -128,12 +140,22 @@ class PyroLink:
             nameserver.close()
         raise ServiceUnreachable("A nameserver answers there, but not as one should.")
 
-    def _unreachable(self, error: ServiceUnreachable) -> ServiceUnreachable:
-        return ServiceUnreachable(
-            f"The DoPQ service at {self.way} cannot be reached. {error.message}",
-            "Check the address (`dopq-client login HOST:PORT`), that `dopq serve` runs there, and the network between.",
-            address=str(self.way),
+    def _refused(self, error: NotLoggedIn) -> NotLoggedIn:
+        if error.code != NotLoggedIn.code or self._token is None:  # a wrong password, for example
+            return error
+        return NotLoggedIn(
+            f"The service at {self.way} does not know your token: it has expired, was ended, or is another service's.",
+            "Log in again: dopq-client login",
         )
+
+
+def unreachable(way: Way, error: ServiceUnreachable) -> ServiceUnreachable:
+    """What went wrong on the way, with where it led and what to check."""
+    return ServiceUnreachable(
+        f"The DoPQ service at {way} cannot be reached. {error.message}",
+        error.hint or UNREACHABLE_HINT,
+        address=str(way),
+    )
 
 
 def may_repeat(method: str) -> bool:

@@ -10,21 +10,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dopq.wire import SCHEMA_VERSION
-from dopq_client.settings import Account, load
+from dopq_client import settings
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from dopq_client.account import Account, LocalService
     from dopq_client.client import DopqClient
     from dopq_client.link import Link
 
 
-def open_link(account: Account) -> Link:
+def open_link(account: Account | LocalService) -> Link:
     """A real link to the account's service."""
     from dopq_client.link import PyroLink
-    from dopq_client.ways import TcpWay
+    from dopq_client.ways import way_to
 
-    return PyroLink(TcpWay(account.host, account.port), account.token)
+    return PyroLink(way_to(account), account.token)
 
 
 @dataclass
@@ -33,20 +34,26 @@ class Session:
 
     Attributes:
         as_json: stdout belongs to JSON; everything for people goes to stderr.
+        profile: the profile that was asked for; None: the one in force.
         debug: show tracebacks.
         open: makes the link; tests hand in their own.
     """
 
-    open: Callable[[Account], Link] = open_link
+    open: Callable[[Account | LocalService], Link] = open_link
     as_json: bool = False
+    profile: str | None = None
     debug: bool = False
     _clients: list[DopqClient] = field(default_factory=list)
 
-    def client(self, account: Account | None = None) -> DopqClient:
+    def account(self) -> Account | LocalService:
+        """The account in force. Raises as `settings.load` does."""
+        return settings.load(self.profile)
+
+    def client(self, account: Account | LocalService | None = None) -> DopqClient:
         """A client for the account in force, or for the given one."""
         from dopq_client.client import DopqClient
 
-        client = DopqClient(self.open(account or load()))
+        client = DopqClient(self.open(account or self.account()))
         self._clients.append(client)
         return client
 

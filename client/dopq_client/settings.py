@@ -1,115 +1,97 @@
-"""Which service to talk to, and as whom: the environment first, then what `dopq-client login` stored."""
+"""Which service to talk to, and as whom: the command line, the environment, what is stored, or this machine's own."""
 
 from __future__ import annotations
 
 import os
-import re
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
-from dopq.errors import BadConfig, NotLoggedIn, UserError
+from dopq.errors import NotLoggedIn
+from dopq_client import profiles
+from dopq_client.account import Account, LocalService, check_fingerprint, check_token, parse_address
 
-DEFAULT_PORT = 9090  # Pyro5's nameserver
-_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::(?P<port>[0-9]{1,5}))?")
-_TOKEN = re.compile(r"[!#-\[\]-~]{1,200}")  # printable ASCII without space, quote and backslash
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A service (the address of its nameserver) and the token by which it knows the user."""
-
-    host: str
-    port: int
-    token: str | None = field(default=None, repr=False)
-
-    @property
-    def address(self) -> str:
-        """As `login` takes it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+SYSTEM_SOCKET = Path("/run/dopq/dopq.sock")
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of `HOST`, `HOST:PORT` or `[IPV6]:PORT`. Raises `UserError`."""
-    match = _ADDRESS.fullmatch(text.strip())
-    port = int(match["port"] or DEFAULT_PORT) if match else 0
-    if match is None or not 0 < port < 65536:
-        raise UserError(f"{text!r} is no address of a service.", "Give it as HOST:PORT, for example gpu1:9090.")
-    return match["v6"] or match["name"], port
+def profile_in_force(profile: str | None, environment: Mapping[str, str] = os.environ) -> str:
+    """The name of the profile: the one that is asked for, else DOPQ_PROFILE, else `default`."""
+    return profile or environment.get("DOPQ_PROFILE") or profiles.DEFAULT
 
 
-def check_token(text: str) -> str:
-    """A token as it was handed out, without blanks around it. Raises `UserError`."""
-    token = text.strip()
-    if not _TOKEN.fullmatch(token):
-        raise UserError("That is no token.", "Paste what the admin got from `dopq user add`, in one line.")
-    return token
+def load(profile: str | None = None, environment: Mapping[str, str] = os.environ) -> Account | LocalService:
+    """The account in force.
 
-
-def account_file() -> Path:
-    """Where `login` stores the account: the platform's folder for settings."""
-    import platformdirs
-
-    return platformdirs.user_config_path("dopq") / "client.toml"
-
-
-def load(environment: Mapping[str, str] = os.environ) -> Account:
-    """The account in force: DOPQ_HOST and DOPQ_TOKEN win over the stored one, each by itself.
-
-    A stored token goes only to the service that it was stored for.
+    A `profile` that is asked for counts alone. Else DOPQ_HOST, DOPQ_SOCKET and DOPQ_TOKEN win, each by itself, over the
+    stored account, and without any of these it is the service of this machine, if there is one. A stored token goes
+    only to the service that it was stored for.
 
     Raises:
-        NotLoggedIn: no service is named anywhere.
+        NotLoggedIn: no service is named anywhere, or no token for it; says what was looked at.
         UserError: a variable is malformed.
-        BadConfig: the stored file is.
+        BadConfig: the stored file is, or others may read it.
     """
-    token = environment.get("DOPQ_TOKEN")
-    host = environment.get("DOPQ_HOST")
-    if token:
-        token = check_token(token)
-    stored = None if host and token else _stored()
-    if host:
-        named = Account(*parse_address(host), token)
-        return named if token or stored is None or stored.address != named.address else stored
+    name = profile_in_force(profile, environment)
+    given = {} if profile else environment
+    token = check_token(given["DOPQ_TOKEN"]) if given.get("DOPQ_TOKEN") else None
+    if host := given.get("DOPQ_HOST"):
+        return _named(parse_address(host), name, token, given)
+    if given.get("DOPQ_SOCKET"):
+        return LocalService(Path(given["DOPQ_SOCKET"]), token)
+    stored = profiles.stored(name)
+    if stored and (stored.token or token):
+        return replace(stored, token=token or stored.token)
+    if name != profiles.DEFAULT:
+        raise _nobody(stored, f"There is no profile {name}.", f" --profile {name}")
+    sockets = _usual_sockets(environment)
+    for path in sockets:
+        if path.exists():
+            return LocalService(path, token)
+    looked_at = " nor ".join(map(str, sockets))
+    raise _nobody(
+        stored, f"You are not logged in to any service, and this machine has none: there is no {looked_at}.", ""
+    )
+
+
+def at(address: str, token: str | None, fingerprint: str | None, ca: Path | None) -> Account:
+    """The account at an address that is given; without fingerprint and CA those that were stored for this address.
+
+    Raises `UserError` and `BadConfig` as `load` does.
+    """
+    host, port = parse_address(address)
+    account = Account(host, port, token, check_fingerprint(fingerprint) if fingerprint else None, ca)
+    return account if fingerprint or ca else _as_remembered(account, profiles.stored(profile_in_force(None)))
+
+
+def _named(place: tuple[str, int], profile: str, token: str | None, given: Mapping[str, str]) -> Account:
+    fingerprint, ca = given.get("DOPQ_FINGERPRINT"), given.get("DOPQ_CA")
+    named = Account(
+        *place,
+        token=token,
+        fingerprint=check_fingerprint(fingerprint) if fingerprint else None,
+        ca=Path(ca) if ca else None,
+    )
+    if token and (fingerprint or ca):
+        return named
+    stored = profiles.stored(profile)
+    if stored and stored.address == named.address and not token:
+        named = replace(named, token=stored.token)
+    return named if fingerprint or ca else _as_remembered(named, stored)
+
+
+def _as_remembered(account: Account, stored: Account | None) -> Account:
+    if stored is None or stored.address != account.address:
+        return account
+    return replace(account, fingerprint=stored.fingerprint, ca=stored.ca, user=stored.user)
+
+
+def _usual_sockets(environment: Mapping[str, str]) -> list[Path]:
+    """Where a service of this machine listens: that of root, or one's own."""
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    return [SYSTEM_SOCKET, *([Path(runtime) / "dopq" / "dopq.sock"] if runtime else [])]
+
+
+def _nobody(stored: Account | None, otherwise: str, option: str) -> NotLoggedIn:
     if stored is None:
-        raise NotLoggedIn("You are not logged in to any service.", "Run `dopq-client login HOST:PORT`.")
-    return Account(stored.host, stored.port, token or stored.token)
-
-
-def store(account: Account) -> Path:
-    """Remember an account, readable by its owner only; where it lies. Raises `UserError`."""
-    path = account_file()
-    text = f'host = "{account.address}"\n' + (f'token = "{account.token}"\n' if account.token else "")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".client-", dir=path.parent)  # made with mode 0600
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError as error:
-        raise UserError(f"The account cannot be stored in {path}: {error.strerror}.") from error
-    return path
-
-
-def forget() -> bool:
-    """Remove the stored account; whether there was one."""
-    path = account_file()
-    there = path.exists()
-    path.unlink(missing_ok=True)
-    return there
-
-
-def _stored() -> Account | None:
-    import tomllib
-
-    path = account_file()
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-        return Account(*parse_address(str(data["host"])), check_token(str(data["token"])) if "token" in data else None)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, UserError) as error:
-        raise BadConfig(f"{path} cannot be used: {error}", "Run `dopq-client login HOST:PORT` again.") from error
+        return NotLoggedIn(otherwise, f"Run `dopq-client login HOST:PORT{option}`.")
+    return NotLoggedIn(f"You are logged out of {stored.address}.", f"Run `dopq-client login {stored.address}{option}`.")

@@ -5,7 +5,7 @@ Times are ISO 8601 in UTC, sizes bytes, durations seconds; what is absent is Non
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from dopq.job import FINAL
 
@@ -89,11 +89,21 @@ class UserStatistics(TypedDict):
 
 
 class Myself(TypedDict):
-    """The caller as the service knows them."""
+    """The caller as the service knows them; an older service tells the first three only."""
 
     user: str
     role: str
     weight: float
+    email: NotRequired[str | None]
+    uid: NotRequired[int | None]
+    expires_at: NotRequired[str | None]
+
+
+class Issued(TypedDict):
+    """A new token, and when it ends."""
+
+    token: str
+    expires_at: str
 
 
 class Hello(TypedDict):

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dopq.errors import CertificateChanged, CertificateUnknown, OperatorError, ServiceUnreachable
+from dopq.protocol.stream import Stream, StreamClosed, TooSlow
 
 if TYPE_CHECKING:
     import ssl
 
 
-def connect(sock: socket.socket, host: str, pin: str | None, ca: Path | None) -> ssl.SSLSocket:
-    """Do the TLS handshake on a connected socket; when this returns, the service is known, and nothing was sent before.
+class NoTls(ServiceUnreachable):
+    """What answers does not speak TLS 1.3."""
 
-    `sock` is taken over, and closed where this raises. Its timeout bounds each step of the handshake.
+
+def secure(stream: Stream, host: str, until: float, pin: str | None, ca: Path | None) -> None:
+    """Do the TLS handshake on a fresh connection; when this returns, the service is known, and was told nothing before.
 
     Args:
         host: how the service was addressed; a certificate judged by `ca` has to bear it.
+        until: moment of the monotonic clock by which it has to be done.
         pin: the fingerprint that the service's certificate must have.
         ca: file with the certificate of the lab's CA, which must have signed it. Given both, both must hold.
 
@@ -27,28 +30,27 @@ def connect(sock: socket.socket, host: str, pin: str | None, ca: Path | None) ->
         CertificateUnknown: neither is given, and `details["fingerprint"]` is what to confirm; or `ca` does not vouch
             for it.
         CertificateChanged: it has another fingerprint than `pin`; both are in `details`.
-        ServiceUnreachable: what answers does not speak TLS 1.3.
-        OSError: the connection failed or timed out.
+        NoTls: what answers there speaks something else.
+        ServiceUnreachable: the connection broke, or it took too long.
+        OperatorError: `ca` cannot be read.
     """
     import ssl
 
     try:
-        secured = _context(ca).wrap_socket(sock, server_hostname=host if ca else None)
-    except ssl.SSLCertVerificationError as error:
-        raise _not_vouched_for(host, error.verify_message.rstrip(".")) from error
-    except ssl.SSLEOFError:  # hung up on, which a service that is full or stopping does, too
-        raise
-    except ssl.SSLError as error:
-        raise ServiceUnreachable(
-            f"What answers at {host} does not speak TLS 1.3 ({error.reason or error}).",
-            "Is the port that of a DoPQ service, and does it have remote.tls = true?",
-        ) from error
-    try:
-        _compare(secured, host, pin, ca)
-    except BaseException:
-        secured.close()
-        raise
-    return secured
+        secured = stream.secure(_context(ca), until, client_of=host)
+    except TooSlow as error:
+        raise ServiceUnreachable("It takes connections, but does not go on with TLS.") from error
+    except StreamClosed as error:
+        match error.__cause__:
+            case ssl.SSLCertVerificationError(verify_message=reason):
+                raise _not_vouched_for(host, str(reason).rstrip(".")) from error
+            case ssl.SSLError() as cause if not isinstance(cause, ssl.SSLEOFError):
+                raise NoTls(
+                    f"What answers at {host} does not speak TLS 1.3 ({cause.reason or cause}).",
+                    "Is the port that of a DoPQ service, and does it have remote.tls = true?",
+                ) from error
+        raise ServiceUnreachable(f"It hung up during the TLS handshake ({error.__cause__}).") from error
+    _compare(secured, host, pin, ca)
 
 
 def fingerprint(der: bytes) -> str:
@@ -87,8 +89,8 @@ def _compare(secured: ssl.SSLSocket, host: str, pin: str | None, ca: Path | None
     if pin is not None and _bare(pin) != _bare(found):
         raise CertificateChanged(
             f"The certificate of {host} has the fingerprint {found}, not {pin} as before. Nothing was sent to it.",
-            "Ask the lab's admin whether it was renewed. If so, confirm the new one: dopq-client login. "
-            "If not, somebody is posing as the service.",
+            "Ask the lab's admin whether it was renewed. If so, log in with the fingerprint that they tell you: "
+            f"dopq-client login {host} --fingerprint ... If not, somebody is posing as the service.",
             fingerprint=found,
             expected=pin,
         )

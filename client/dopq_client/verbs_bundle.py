@@ -80,10 +80,9 @@ def schema(spec_format: str) -> None:
 def _published(session: Session) -> RulesInForce:
     from dopq.errors import BadConfig, NotLoggedIn
     from dopq_client import gate
-    from dopq_client.settings import load
 
     try:
-        account = load()
+        account = session.account()
     except (NotLoggedIn, BadConfig) as error:
         return gate.default_rules(error.message)
     return gate.rules_of_service(account.address, lambda: session.client(account))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dopq.job import FINAL, StateName
 from dopq_client.clean import clean
-from dopq_client.shapes import JobInfo
+from dopq_client.shapes import JobInfo, Myself
 
 NOTHING = "-"
 NO_TIME = "0 s"
@@ -71,6 +71,13 @@ def local(text: str | None, now: datetime) -> str:
     """A time as the reader's clock has it, and seen from `now`."""
     at = parse_time(text)
     return f"{at.astimezone(now.tzinfo):%Y-%m-%d %H:%M:%S} ({ago(text, now)})" if at else NOTHING
+
+
+def known_as(me: Myself, where: str, now: datetime) -> str:
+    """As whom a service knows its user, where, and until when."""
+    end = parse_time(me.get("expires_at"))
+    until = f"; your token holds until {end.astimezone(now.tzinfo):%Y-%m-%d %H:%M}" if end else ""
+    return f"{clean(me['user'])} ({clean(me['role'])}, weight {me['weight']:g}) at {where}{until}"
 
 
 def size(count: float | None) -> str:

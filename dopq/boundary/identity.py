@@ -6,17 +6,16 @@ from collections.abc import Callable
 
 from dopq.boundary.doors import Evidence
 from dopq.caller import Caller
+from dopq.tokens import Tokens
+from dopq.user_fields import OVERFLOW_UID
 from dopq.users import User, Users
 
-OVERFLOW_UID = 65534
-"""What the kernel says of processes whose user is none of ours, in other user namespaces: user_namespaces(7)."""
 
-
-def identify_by(users: Users) -> Callable[[Evidence, str | None], Caller]:
+def identify_by(users: Users, tokens: Tokens) -> Callable[[Evidence, str | None], Caller]:
     """How to tell who calls: by their token, else by the uid that the kernel vouches for, else nobody."""
 
     def identify(evidence: Evidence, token: str | None) -> Caller:
-        user = users.by_token(token) if token else None
+        user = tokens.by_token(token) if token else None
         if user is None and evidence.uid is not None:
             user = _of_uid(users, evidence.uid)
         return Caller(user, evidence.address, evidence.peer, token, evidence.host)

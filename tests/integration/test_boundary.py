@@ -44,7 +44,7 @@ from dopq_client.ways import TcpWay
 from tests.platforms import ANNA, BERT, OLGA, Home, open_descriptors
 from tests.waiting import wait_until
 
-OF_ANYBODY = {"get_limits", "hello"}
+OF_ANYBODY = {"change_password", "get_limits", "hello", "login", "logout", "register"}
 OF_USERS = {
     "begin_upload",
     "cancel_job",
@@ -112,13 +112,18 @@ class Node:
             nodes=dict,
             limits={"max_bundle_bytes": 1},
             request_shutdown=self._stop,
+            accounts=self.home.accounts,
         )
         self.boundary = self.bound(RemoteSettings(port=0))
         self.boundary.start()
 
     def bound(self, settings: RemoteSettings) -> Boundary:
         return Boundary(
-            self.controller, settings, identify=identify_by(self.home.users), audit=self._audit, socket=self.socket
+            self.controller,
+            settings,
+            identify=identify_by(self.home.users, self.home.logins),
+            audit=self._audit,
+            socket=self.socket,
         )
 
     def _audit(self, caller: Caller, method: str, what: Mapping[str, object], result: str) -> None:
@@ -287,7 +292,7 @@ def test_the_caller_cannot_be_forged_by_name(node: Node) -> None:
 
 
 def test_a_removed_user_is_out_at_the_next_call_and_a_new_role_counts_at_once(node: Node) -> None:
-    token = node.home.users.add("cleo", role=Role.USER, weight=1.0, uid=None, now=node.home.clock.now())
+    token = node.home.register("cleo")
     with node.proxy(token) as proxy:
         assert proxy.whoami()["role"] == "user"
         node.home.users.set_role("cleo", Role.ADMIN)
@@ -436,7 +441,7 @@ def test_a_journal_that_fails_while_the_caller_is_looked_up_tells_nothing(
 
     with node.proxy(node.home.tokens[ANNA]) as proxy:
         proxy._pyroBind()
-        monkeypatch.setattr(node.home.users, "by_token", fails)
+        monkeypatch.setattr(node.home.logins, "by_token", fails)
         with pytest.raises(InvariantBroken) as shown:
             proxy.whoami()
         assert "secret" not in str(shown.value)

@@ -237,7 +237,9 @@ def test_users_and_system_tell_who_uses_what(client: DopqClient, node: InMemoryN
     [anna] = [user for user in client.users() if user["user"] == "anna"]
     assert (anna["gpus_held"], anna["jobs"]["running"]) == (1, 1)
     assert client.system()["queue"]["jobs"] == {"running": 1}
-    assert client.whoami() == {"user": "anna", "role": "user", "weight": 1.0}
+    me = client.whoami()
+    assert (me["user"], me["role"], me["weight"], me["email"], me["uid"]) == ("anna", "user", 1.0, None, None)
+    assert me["expires_at"] == "2026-04-05T09:00:00.000Z"
 
 
 def test_leaving_the_block_hangs_up(link: MemoryLink) -> None:

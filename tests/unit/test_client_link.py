@@ -35,7 +35,7 @@ def node(tmp_path: Path) -> Iterator[InMemoryNode]:
 def port(node: InMemoryNode) -> Iterator[int]:
     """The port of the nameserver that leads to the node."""
     boundary = Boundary(
-        node.controller, RemoteSettings(port=0), identify=identify_by(node.users), audit=lambda *_: None
+        node.controller, RemoteSettings(port=0), identify=identify_by(node.users, node.logins), audit=lambda *_: None
     )
     boundary.start()
     yield int(boundary.address.rpartition(":")[2])

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from dopq.caller import Caller
 from dopq.controller import DopqController
-from dopq.errors import NotAllowed, NotFound, UserError
+from dopq.errors import LoginRefused, NotAllowed, NotFound, UserError
+from dopq.invites import Invites
 from dopq.job import ImageId, Job, JobSpec, Reason, StateName
+from dopq.registrations import Registrations
 from dopq.room import Capacity
 from dopq.uploads import Uploads
-from dopq.users import User
+from dopq.users import Role, User
 from tests.platforms import ANNA, BERT, OLGA, Home
 
 KEY = "laptop-0001"
@@ -37,6 +40,7 @@ class Desk:
             nodes=dict,
             request_shutdown=self.stopped.set,
             limits={"max_bundle_bytes": 2000},
+            accounts=self.home.accounts,
         )
 
     def user(self, name: str) -> User:
@@ -273,3 +277,42 @@ def test_waiting_for_a_change_answers_with_the_newest_entry_also_after_a_restart
     newest = desk.controller.wait_for_change(desk.anna, 0, 0.0)
     assert newest == desk.home.journal.last_seq()
     assert desk.home.restart().wait_for_change(newest, 0.0) == newest
+
+
+# --- accounts ---
+
+
+def test_a_person_registers_logs_in_changes_the_password_and_logs_out(desk: Desk) -> None:
+    laptop = Caller(None, "192.0.2.7")
+    password, new = "correct horse battery", "battery horse correct"
+    assert desk.controller.register(laptop, "cleo", password, "cleo@lab", 1234) == {"state": "pending"}
+    Registrations(desk.home.database).approve("cleo", role=Role.USER, weight=2.0, uid=0, now=desk.home.clock.now())
+
+    def comes(token: str) -> Caller:
+        return Caller(desk.home.logins.by_token(token), "192.0.2.7", token=token)
+
+    first = desk.controller.login(laptop, "cleo", password)
+    cleo = comes(first["token"]).user
+    assert cleo is not None
+    assert desk.controller.whoami(cleo) == {
+        "user": "cleo",
+        "role": "user",
+        "weight": 2.0,
+        "email": "cleo@lab",
+        "uid": 0,
+        "expires_at": first["expires_at"],
+    }
+    second = desk.controller.change_password(comes(first["token"]), password, new)
+    assert comes(first["token"]).user is None
+    desk.controller.logout(comes(second["token"]))
+    assert comes(second["token"]).user is None
+    with pytest.raises(LoginRefused):
+        desk.controller.login(laptop, "cleo", password)
+
+
+def test_an_invite_makes_a_registration_a_user_at_once(desk: Desk) -> None:
+    invite = Invites(desk.home.database).make(role=Role.USER, weight=1.0, days=1, now=desk.home.clock.now())
+    laptop = Caller(None, "192.0.2.7")
+    answer = desk.controller.register(laptop, "cleo", "correct horse battery", "cleo@lab", invite=invite.code)
+    assert answer == {"state": "active"}
+    assert desk.home.welcomed == ["cleo"]

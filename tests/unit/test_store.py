@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import random
 import signal
@@ -52,6 +53,9 @@ from dopq.job import (
 )
 from dopq.penalty import Account
 from dopq.store import Database, Journal
+from dopq.tokens import Tokens
+from dopq.users import Users
+from dopq.utils.clock import SystemClock
 
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 ANNA = UserName("anna")
@@ -325,6 +329,33 @@ def test_an_older_file_is_migrated_and_keeps_its_jobs(path: Path, monkeypatch: p
     assert Journal(new).alive() == [job]
     assert new.rows("SELECT shelf FROM jobs") == [(None,)]
     new.close()
+
+
+def test_users_and_tokens_of_an_older_file_go_on_and_a_uid_that_several_had_is_nobodys(path: Path) -> None:
+    token = "t" * 43
+    hashes = [hashlib.sha256(token.encode()).hexdigest(), "1", "2", "3", "4"]
+    uids = [1000, 1001, 1001, 65534, None]
+    with closing(sqlite3.connect(path)) as old:
+        for statement in store.MIGRATIONS[:3]:
+            old.executescript(statement)
+        for number, (uid, hash_) in enumerate(zip(uids, hashes, strict=True)):
+            values = (f"user{number}", "admin" if number == 0 else "user", 1.5, uid, hash_, NOON.isoformat())
+            old.execute("INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)", values)
+        old.execute("PRAGMA user_version=3")
+        old.commit()
+    database = Database(path)
+    users, tokens = Users(database), Tokens(database, SystemClock(), days=1)
+    assert [user.uid for user in users.all()] == [1000, None, None, None, None]
+    user0 = tokens.by_token(token)
+    assert user0 == users.by_uid(1000)
+    assert user0 is not None
+    assert (user0.name, user0.role, user0.weight, user0.created_at) == ("user0", "admin", 1.5, NOON)
+    assert user0.token_expires_at is not None
+    assert timedelta(days=89) < user0.token_expires_at - datetime.now(UTC) <= timedelta(days=90)
+    users.remove("user0")
+    assert tokens.by_token(token) is None, "the tokens hang on the new table"
+    assert database.rows("PRAGMA foreign_key_check") == []
+    database.close()
 
 
 def test_a_migration_that_fails_half_way_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
