@@ -20,8 +20,9 @@ import Pyro5.nameserver
 import Pyro5.serializers
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from dopq.access import Access, calls
 from dopq.config import RemoteSettings
-from dopq.controller import Access, DopqController
+from dopq.controller import DopqController
 from dopq.errors import (
     DopqError,
     InvariantBroken,
@@ -164,8 +165,7 @@ def _face(controller: DopqController, users: Users, stopping: threading.Event) -
 
 def remote_methods(controller: DopqController) -> list[tuple[str, Callable[..., Any], Access]]:
     """Every method that may be called from outside, with who may call it."""
-    marked = {name: method for name, method in vars(type(controller)).items() if hasattr(method, "remote_access")}
-    return [(name, getattr(controller, name), method.remote_access) for name, method in sorted(marked.items())]
+    return [(name, getattr(controller, name), call.access) for name, call in calls(type(controller)).items()]
 
 
 def _guarded(method: Callable[..., Any], access: Access, users: Users, stopping: threading.Event) -> Any:

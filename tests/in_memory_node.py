@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-from pydantic import ConfigDict, validate_call
+from pydantic import ConfigDict, ValidationError, validate_call
 
+from dopq.access import Access, calls
 from dopq.config import QueueSettings
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.rules import Rules, rules_to_wire
-from dopq.controller import Access, DopqController
+from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
-from dopq.errors import DopqError, NotAllowed, NotLoggedIn
+from dopq.errors import DopqError, NotAllowed, NotLoggedIn, UserError
 from dopq.images import Images
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, StateName, UserName
 from dopq.outbox import Outbox
@@ -38,20 +39,21 @@ class InMemoryNode:
     """A node with the users `anna`, `bert` and the admin `olga`."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.clock = FakeClock()
-        self._database = Database(folder / "journal.sqlite")
-        self.users = Users(self._database)
+        self.database = Database(folder / "journal.sqlite")
+        self.users = Users(self.database)
         self.tokens = {
             name: self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
             for name, role in {"anna": Role.USER, "bert": Role.USER, "olga": Role.ADMIN}.items()
         }
-        self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
+        self.platform = DataPlatform(Journal(self.database), self.users, self.clock, QueueSettings(), "node1")
         (folder / "outbox").mkdir()
         self.outbox = Outbox(folder / "outbox")
         self.results = Results(self.outbox, folder / "jobs")
         self.stopped = False
         self.rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400), Limits(bundle_bytes=10 * 2**20))
-        self.images = Images(self._database)
+        self.images = Images(self.database)
         self._drops = count()
         (folder / "uploads").mkdir()
         (folder / "spool").mkdir()
@@ -72,7 +74,7 @@ class InMemoryNode:
 
     def close(self) -> None:
         """Close the journal."""
-        self._database.close()
+        self.database.close()
 
     # --- what else happens on a node ----------------------------------------------------------------------------------
 
@@ -186,12 +188,20 @@ class MemoryLink:
     def _guarded(self, name: str) -> Callable[..., Any]:
         method = getattr(self.node.controller, name)
         caller: User | None = self.node.users.by_token(self.token) if self.token else None
-        if method.remote_access is not Access.ANYBODY and caller is None:
+        access = calls(DopqController)[name].access
+        if access is not Access.ANYBODY and caller is None:
             raise NotLoggedIn("This call needs a valid token.")
-        if method.remote_access is Access.ADMIN and caller and caller.role is not Role.ADMIN:
+        if access is Access.ADMIN and caller and caller.role is not Role.ADMIN:
             raise NotAllowed("This is for admins only.", "Ask your admin.")
         checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(method)
-        return lambda *arguments: checked(caller, *arguments)
+
+        def call(*arguments: object) -> Any:
+            try:
+                return checked(caller, *arguments)
+            except ValidationError:
+                raise UserError(f"{name} was called wrongly.", "See docs/api.md.") from None
+
+        return call
 
 
 def _over_the_wire(data: Any) -> Any:
