@@ -6,9 +6,9 @@ import sys
 
 import click
 
+from dopq.clean import clean
 from dopq.errors import NotLoggedIn
 from dopq_client import settings
-from dopq_client.clean import clean
 from dopq_client.options import json_option
 from dopq_client.session import Session
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dopq_client.clean import clean
+from dopq.clean import clean
 from dopq_client.exits import Exit, exit_of_job, exit_of_jobs
 from dopq_client.failures import each
 from dopq_client.options import JOB, jobs_argument, json_option

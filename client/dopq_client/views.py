@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dopq.clean import clean
 from dopq.errors import DopqError
 from dopq.job import StateName
-from dopq_client.clean import clean
 from dopq_client.shapes import Explanation, JobInfo, UserStatistics, is_told_in_full
 from dopq_client.words import NOTHING, at_the_latest, elapsed, local, outcome, reason, since, size, span, start
 
