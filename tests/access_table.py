@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+
+from dopq.controller import DopqController
+
 TABLE: dict[str, tuple[str, str, bool]] = {
     # call: who, whose job, changes something
     "begin_upload": ("user", "-", True),
@@ -34,3 +38,10 @@ TABLE: dict[str, tuple[str, str, bool]] = {
     "wait_for_change": ("user", "-", False),
     "whoami": ("user", "-", False),
 }
+
+
+def parameters(method: str, *, all_of_them: bool = True) -> list[str]:
+    """The names of a call's arguments; without `all_of_them` those that may be left out are."""
+    signature = inspect.signature(getattr(DopqController, method))
+    told = list(signature.parameters.values())[2:]  # without self and the caller
+    return [it.name for it in told if all_of_them or it.default is it.empty]

@@ -5,7 +5,6 @@ Every case is made from `tests/access_table.py`. They go through the fixture `ca
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -18,7 +17,7 @@ from dopq.controller import DopqController
 from dopq.errors import DopqError
 from dopq.job import GpuId, ImageId, Job, JobSpec, Problem, Reason, StateName, UserName
 from dopq.wire import PUBLIC
-from tests.access_table import TABLE
+from tests.access_table import TABLE, parameters
 from tests.in_memory_node import InMemoryNode
 
 Call = Callable[..., Any]
@@ -114,13 +113,6 @@ def arguments_for(method: str, reference: str) -> list[object]:
     return [
         reference if name == "reference" else GOOD[name](reference) for name in parameters(method, all_of_them=False)
     ]
-
-
-def parameters(method: str, *, all_of_them: bool = True) -> list[str]:
-    """The names of a call's arguments; without `all_of_them` those that may be left out are."""
-    signature = inspect.signature(getattr(DopqController, method))
-    told = list(signature.parameters.values())[2:]  # without self and the caller
-    return [it.name for it in told if all_of_them or it.default is it.empty]
 
 
 GOOD: dict[str, Callable[[str], object]] = {
