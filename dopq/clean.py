@@ -32,14 +32,22 @@ def clean(value: object, keep: str = "") -> str:
     A space of another kind becomes a plain one. What `keep` holds is the caller's promise: `\\n` lets text make lines.
     """
     text = str(value)
-    if text.isascii() and text.isprintable():
+    if _is_plain(text.translate(dict.fromkeys(map(ord, keep)))):
         return text
     return "".join(c if fine or c in keep else _instead(c) for c, fine in _judged(text))
 
 
 def escaped(value: object) -> str:
     """`value` as one line for a log: what does not show itself by its number, so that no two values look the same."""
-    return "".join(_SHORT_ESCAPES.get(c) or (c if fine else f"\\u{{{ord(c):x}}}") for c, fine in _judged(str(value)))
+    text = str(value)
+    if _is_plain(text) and '"' not in text and "\\" not in text:
+        return text
+    return "".join(_SHORT_ESCAPES.get(c) or (c if fine else f"\\u{{{ord(c):x}}}") for c, fine in _judged(text))
+
+
+def _is_plain(text: str) -> bool:
+    """Most texts are: to say so quickly keeps a long log quick."""
+    return text.isascii() and text.isprintable()
 
 
 def _judged(text: str) -> Iterator[tuple[str, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -217,6 +218,36 @@ def test_what_was_told_before_a_kill_is_there_once_and_the_next_life_goes_on(pat
     assert last_life == list(range(last_life[0], last_life[-1] + 1))
     assert last_life[-1] >= promised["life7"]
     assert len(full_files(path)) <= FILES
+
+
+def test_while_somebody_else_rotates_nobody_waits_and_nobody_rotates_a_second_time(path: Path) -> None:
+    log = AuditLog(path, CLOCK, file_bytes=1)
+    log.record(ANNA, "hold_job", {}, "ok")
+    with path.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        log.record(ANNA, "hold_job", {}, "ok")
+    assert full_files(path) == []
+    assert len(lines(path)) == 2
+
+
+def test_a_file_that_is_rotated_while_the_log_is_opened_is_read_once(path: Path) -> None:
+    AuditLog(path, CLOCK).record(ANNA, "hold_job", {}, "ok")
+    path.with_name("audit-000001.jsonl").hardlink_to(path)  # the same file under both names: just that moment
+    assert len(entries(path)) == 1
+
+
+def test_a_log_that_is_rotated_while_it_is_read_is_read_whole_and_once(path: Path) -> None:
+    log = AuditLog(path, CLOCK, file_bytes=1000)
+    for number in range(8):
+        log.record(ANNA, "hold_job", {"reference": str(number)}, "ok")
+    reading = read_audit(path)
+    told = [next(reading)]
+    for number in range(8, 100):
+        log.record(ANNA, "hold_job", {"reference": str(number)}, "ok")
+    told += reading
+    numbers = [int(entry.what["reference"]) for entry in told if isinstance(entry, Entry)]
+    assert numbers == sorted(set(numbers))
+    assert numbers[:2] == [0, 1]
 
 
 # --- damage ---
