@@ -28,7 +28,7 @@ class Damaged:
 def read_audit(path: Path) -> Iterator[Entry | Damaged]:
     """Every line of the log at `path`, the oldest first; a line at a time, however large the files are.
 
-    The log may be written and rotated meanwhile: what was there when this was called is read once, as far as it is kept.
+    The log may be rotated meanwhile: what was there when this was called is read once, as far as it is still kept.
 
     Raises:
         OSError: a file of it cannot be read.
