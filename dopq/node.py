@@ -47,6 +47,7 @@ from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.share import Share, make_user_folders
 from dopq.share_sweep import ShareSweep
+from dopq.state_folder import PRIVATE_UMASK, make_private
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
 from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
@@ -77,8 +78,10 @@ def serve(settings: Settings, paths: Paths) -> None:
     stop_wishes: queue.SimpleQueue[None] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_wishes.put(None))
+    os.umask(PRIVATE_UMASK)
     with ExitStack() as stack:
         paths.make()
+        make_private(paths)
         stack.enter_context(_only_one(paths))
         if Share(paths).open():
             _make_user_folders(paths)
@@ -193,7 +196,7 @@ class Node:
         self.boundary.start()
         self._started.callback(self.boundary.stop, STOP_S)
         facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.nameserver}
-        write_atomic(self._paths.node_file, json.dumps(facts) + "\n")
+        write_atomic(self._paths.node_file, json.dumps(facts) + "\n", 0o600)
         self._started.callback(self._paths.node_file.unlink, missing_ok=True)
 
     def stop(self) -> None:
@@ -277,7 +280,7 @@ def _only_one(paths: Paths) -> Iterator[None]:
     pid_file = _pid_file(paths)
     try:
         with FileLock(paths.lock, timeout=0):
-            write_atomic(pid_file, f"{os.getpid()}\n")
+            write_atomic(pid_file, f"{os.getpid()}\n", 0o600)
             yield
             pid_file.unlink(missing_ok=True)
     except Timeout:
