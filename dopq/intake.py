@@ -7,18 +7,19 @@ Polling, because inotify does not see what others write to a network share.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from dopq.container_handler.folder import Changed, Tree, Unfit, pack, tree_of
+from dopq.container_handler.folder import Changed, Tree, Unfit, owner_of, pack, tree_of
+from dopq.identity import Owner
 from dopq.job import UserName
 from dopq.utils.files import fsync_folder
 
@@ -34,6 +35,7 @@ class Stamp:
     Attributes:
         tree: digest of a folder's content, which then stands for its times; empty for a file.
         obstacle: why it is not taken, however long it stands still.
+        owners: of the file, or of the folder and everything in it.
     """
 
     device: int
@@ -43,17 +45,20 @@ class Stamp:
     ctime_ns: int
     tree: str = ""
     obstacle: str = ""
+    owners: frozenset[Owner] = frozenset()
 
     @classmethod
     def of(cls, info: os.stat_result) -> Stamp:
         """The stamp of a file."""
-        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+        owners = frozenset({owner_of(info)})
+        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, owners=owners)
 
     @classmethod
     def of_folder(cls, info: os.stat_result, tree: Tree) -> Stamp:
         """The stamp of a folder with everything in it."""
         obstacle = "" if tree.files else "there is no file in it yet"
-        return cls(info.st_dev, info.st_ino, tree.size, 0, 0, tree.digest, obstacle)
+        owners = tree.owners | {owner_of(info)}
+        return cls(info.st_dev, info.st_ino, tree.size, 0, 0, tree.digest, obstacle, owners)
 
 
 def name_as_text(path: Path) -> str:
@@ -64,7 +69,7 @@ def name_as_text(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A file or folder in somebody's inbox. Whoever drops there is that user."""
+    """A file or folder in the inbox of a user."""
 
     user: UserName
     path: Path
@@ -112,7 +117,7 @@ def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit:
                 kind, drop = found[_is_temporary(entry.name)], Drop(user, Path(entry.path))
                 if len(kind) == limit or drop in passed_over:
                     continue
-                with contextlib.suppress(FileNotFoundError):  # gone since the listing
+                with suppress(FileNotFoundError):  # gone since the listing
                     if stamp := _stamp(drop.path, look_inside=kind is found[False]):
                         kind[drop] = stamp
                 if len(found[False]) == limit:
@@ -131,7 +136,8 @@ def open_drop(path: Path) -> BinaryIO:
 def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
     """Copy a drop into the spool, on disk before this returns; its key, or None if it is not what it was.
 
-    One descriptor from the check to the last byte, so that nothing can be put in its place in between.
+    One descriptor from the check to the last byte, so that nothing can be put in its place in between; the stamp's
+    owners are those of what was copied.
 
     Raises:
         OSError: it cannot be read, or there is no space for it; no part of a copy is left.
@@ -164,16 +170,25 @@ def remove_drop(drop: Drop, stamp: Stamp) -> None:
         OSError: the share does not let it go.
     """
     if not stamp.tree:
-        with contextlib.suppress(FileNotFoundError):  # an earlier life removed it already
+        with suppress(FileNotFoundError):  # an earlier life removed it already
             if Stamp.of(os.lstat(drop.path)) == stamp:
                 drop.path.unlink()
         return
     gone = drop.path.with_name(_GONE + drop.key(stamp))
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         if _stamp(drop.path) == stamp:
             drop.path.rename(gone)  # at once, and only then file by file
     if gone.exists():
         shutil.rmtree(gone)
+
+
+def move_drop(drop: Drop, stamp: Stamp, target: Path) -> None:
+    """Move a drop elsewhere in the share as it is, unless another one lies there by now. Raises `OSError`."""
+    with suppress(FileNotFoundError):
+        if _stamp(drop.path) == stamp:
+            drop.path.rename(target)
+            with suppress(PermissionError):  # another's; its age on the shelf is counted from the last change
+                os.utime(target, follow_symlinks=False)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -203,7 +218,8 @@ def _copied(source: int, stamp: Stamp, target: Path) -> bool:
 def _copy(source: int, stamp: Stamp, target: Path) -> None:
     with target.open("wb") as copy:
         if stamp.tree:
-            pack(source, copy)
+            if not pack(source, copy) <= stamp.owners:
+                raise Changed
         else:
             while os.sendfile(copy.fileno(), source, None, 2**20):
                 pass

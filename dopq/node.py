@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dopq import __version__
+from dopq.admission import Admission, require_owners
 from dopq.boundary import Boundary
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
@@ -85,6 +86,7 @@ def serve(settings: Settings, paths: Paths) -> None:
         stack.enter_context(_only_one(paths))
         if Share(paths).open():
             _make_user_folders(paths)
+        require_owners(paths, settings.share.identity)
         node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
         stack.callback(node.close)
         stack.callback(node.stop)
@@ -162,7 +164,8 @@ class Node:
         rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
         images = Images(self._database)
-        self._supervisor = Supervisor(self.platform, users, images, outbox, provider, clock)
+        admission = Admission(users, settings.share.identity)
+        self._supervisor = Supervisor(self.platform, admission, images, outbox, provider, clock)
         floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         self._housekeeping = Housekeeping(
             ImageSweep(images, DockerEngine(engine_url), settings.build.keep_images_days, floor, cpu.disk),
@@ -320,7 +323,9 @@ def _provider_settings(
 ) -> ProviderSettings:
     intake, build = settings.intake, settings.build
     return ProviderSettings(
-        watch=WatchSettings(paths.inbox, paths.spool, intake.settle_s, intake.poll_fast_s, intake.poll_slow_s),
+        watch=WatchSettings(
+            paths.inbox, paths.spool, paths.invalid, intake.settle_s, intake.poll_fast_s, intake.poll_slow_s
+        ),
         share=share,
         jobs=paths.jobs,
         rules=rules,

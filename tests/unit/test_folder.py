@@ -18,6 +18,7 @@ from dopq.container_handler import folder as folder_module
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.folder import Changed, Unfit, pack, tree_of
 from dopq.container_handler.tar_archive import TarArchive
+from dopq.identity import Owner
 from dopq.intake import Drop, Stamp, bundle_name, copy_to_spool, look_into, remove_drop, remove_leftovers
 from dopq.job import UserName
 from tests.bundles import DOCKERFILE
@@ -220,9 +221,10 @@ def test_a_folder_that_changes_while_it_is_copied_is_not_taken(
 ) -> None:
     drop, stamp = only(inbox)
 
-    def meddled(folder: int, out: io.BytesIO) -> None:
-        pack(folder, out)
+    def meddled(folder: int, out: io.BytesIO) -> frozenset[Owner]:
+        owners = pack(folder, out)
         (project / "new").write_text("x")
+        return owners
 
     monkeypatch.setattr("dopq.intake.pack", meddled)
     assert copy_to_spool(drop, stamp, tmp_path / "spool") is None
