@@ -10,8 +10,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from dopq.intake import Drop, Stamp, move_drop
+from dopq.intake import Drop, move_drop
 from dopq.job import Problem, Reason
+from dopq.stamp import Stamp
 from dopq.utils.files import make_public_folder, write_atomic
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
 

@@ -11,7 +11,6 @@ from dopq.handover import Accepted, Deferred, Refused, Taken, Verdict
 from dopq.identity import Origin
 from dopq.intake import (
     Drop,
-    Stamp,
     bundle_name,
     copy_to_spool,
     look_into,
@@ -21,6 +20,7 @@ from dopq.intake import (
 from dopq.job import Problem, UserName
 from dopq.refused_drop import put_aside
 from dopq.settling import Settling
+from dopq.stamp import Stamp
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock
 

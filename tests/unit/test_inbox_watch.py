@@ -16,10 +16,11 @@ from dopq import user_inbox
 from dopq.config import NodeSettings, Paths
 from dopq.handover import Accepted, Declined, Taken
 from dopq.inbox_watch import InboxWatch, WatchSettings
-from dopq.intake import Drop, Stamp
+from dopq.intake import Drop
 from dopq.job import JobId
 from dopq.share import Share
 from dopq.share_owners import flattening
+from dopq.stamp import Stamp
 from dopq.utils.cpu import disk
 from tests.bundles import good_bundle
 from tests.fakes import FakeClock
