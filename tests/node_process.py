@@ -26,6 +26,7 @@ class NodeProcess:
     port: int
     settings: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    umask: int = -1
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,6 +86,7 @@ class NodeProcess:
                 stdout=log,
                 stderr=log,
                 env=os.environ | self.environment,
+                umask=self.umask,
             )
         wait_until(lambda: (self.state / "node.json").exists() or self._died(), 30.0)
         assert self.process.poll() is None, self.log
