@@ -158,9 +158,8 @@ def _append(path: Path, line: bytes) -> None:
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         size = os.fstat(handle).st_size
-        if not size and os.geteuid() == 0:  # by root's `dopq`, perhaps beside a service that is not root
-            folder = path.parent.stat()
-            os.fchown(handle, folder.st_uid, folder.st_gid)
+        if not size:
+            _leave_to_the_service(handle, path)
         torn = size and os.pread(handle, 1, size - 1) != b"\n"
         whole = b"\n" + line if torn else line
         if os.write(handle, whole) < len(whole):
@@ -174,6 +173,7 @@ def _alone(path: Path) -> Iterator[bool]:
     """Whether nobody else, thread or process, is in here; the kernel lets go of it when the process dies."""
     handle = os.open(path.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        _leave_to_the_service(handle, path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -182,6 +182,13 @@ def _alone(path: Path) -> Iterator[bool]:
             yield True
     finally:
         os.close(handle)
+
+
+def _leave_to_the_service(handle: int, path: Path) -> None:
+    """A file that root's `dopq` has made, perhaps beside a service that is not root, is the service's."""
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(handle, folder.st_uid, folder.st_gid)
 
 
 def _size(path: Path) -> int:

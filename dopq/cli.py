@@ -11,6 +11,7 @@ from dopq import __version__
 from dopq.cli_answers import in_words, print_json, say
 from dopq.cli_audit import audit
 from dopq.cli_certs import cert
+from dopq.cli_changes import changing
 from dopq.cli_images import image
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.cli_settings import config
@@ -67,7 +68,8 @@ def shutdown_queue(config_file: Path) -> None:
     from dopq.node import stop_running
 
     _, paths = load(config_file)
-    pid = stop_running(paths)
+    with changing(paths, "dopq shutdown_queue"):
+        pid = stop_running(paths)
     say(f"The node (pid {pid}) has stopped.")
 
 

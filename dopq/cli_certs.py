@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from dopq.cli_answers import in_words, print_json, say
+from dopq.cli_changes import changing
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.wire import time_to_wire
 
@@ -37,7 +38,9 @@ def cert_init(hosts: tuple[str, ...], config_file: Path) -> None:
     from dopq.utils.host_names import own_hosts
 
     settings, paths = load(config_file)
-    folder.begin(paths, node_name(settings.node), [*own_hosts(), *hosts], _now())
+    name = node_name(settings.node)
+    with changing(paths, "dopq cert init", name=name):
+        folder.begin(paths, name, [*own_hosts(), *hosts], _now())
     say(f"Made the lab's CA and this node's certificate, in {paths.certificates}.")
     _print(folder.own(paths, _now()))
     say(f"Keep {paths.certificates / 'ca.key'} secret, and a copy of it safe.")
@@ -63,8 +66,8 @@ def cert_issue(name: str, hosts: tuple[str, ...], output: Path | None, config_fi
     file = output or Path(f"{name}.pem")
     if file.exists():
         raise UserError(f"{file} exists already; it is as it was.", "Remove it, or choose another with -o.")
-    pem = folder.issue(paths, name, hosts, _now())
-    _write(file, pem)
+    with changing(paths, "dopq cert issue", name=name):
+        _write(file, folder.issue(paths, name, hosts, _now()))
     say(f"Wrote {file}. It holds a private key: carry it to {name} safely, and remove it afterwards. There:")
     say(f"  dopq cert install {file.name}")
 
@@ -79,7 +82,10 @@ def cert_install(file: Path, config_file: Path) -> None:
     from dopq.config import load
 
     _, paths = load(config_file)
-    _print(folder.install(paths, _read(file), str(file), _now()))
+    pem = _read(file)
+    with changing(paths, "dopq cert install"):
+        installed = folder.install(paths, pem, str(file), _now())
+    _print(installed)
     say(f"Installed in {paths.certificates}; it counts from the next start of the node. Now remove {file}.")
 
 
@@ -94,7 +100,10 @@ def cert_renew(hosts: tuple[str, ...], config_file: Path) -> None:
     from dopq.utils.host_names import own_hosts
 
     settings, paths = load(config_file)
-    _print(folder.renew(paths, node_name(settings.node), [*own_hosts(), *hosts], _now()))
+    name = node_name(settings.node)
+    with changing(paths, "dopq cert renew", name=name):
+        renewed = folder.renew(paths, name, [*own_hosts(), *hosts], _now())
+    _print(renewed)
     say("It counts from the next start of the node. Tell users the fingerprint: they are asked to confirm it.")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from dopq.cli_answers import in_words, print_json, say
+from dopq.cli_changes import changing
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.wire import time_to_wire
 
@@ -71,12 +72,13 @@ def user_approve(which: str, role: str, weight: float, uid: int | None, config_f
 
     _, paths = load(config_file)
     asked = registrations(config_file)
-    wish = asked.find(which).request.wished_uid
+    request = asked.find(which).request
     require_share(paths)
-    approved = asked.approve(which, role=Role(role), weight=weight, uid=uid, now=SystemClock().now())
-    inbox = make_user_folders(paths, approved.name, uid)
+    with changing(paths, "dopq user approve", name=request.name, role=role, weight=weight, uid=uid):
+        approved = asked.approve(which, role=Role(role), weight=weight, uid=uid, now=SystemClock().now())
+        inbox = make_user_folders(paths, approved.name, uid)
     say(f"Registered {approved.name} ({role}). Bundles go into {inbox}")
-    if uid is None and wish is not None:
+    if uid is None and (wish := request.wished_uid) is not None:
         say(f"They say that uid {wish} is theirs. If that is so: dopq user uid {approved.name} {wish}")
 
 
@@ -86,8 +88,14 @@ def user_approve(which: str, role: str, weight: float, uid: int | None, config_f
 @in_words
 def user_reject(which: str, config_file: Path) -> None:
     """Turn away somebody who has asked."""
-    rejected = registrations(config_file).remove(which)
-    say(f"{rejected.request.name} ({rejected.request.email}) waits no more.")
+    from dopq.config import load
+
+    _, paths = load(config_file)
+    asked = registrations(config_file)
+    request = asked.find(which).request
+    with changing(paths, "dopq user reject", name=request.name):
+        asked.remove(which)
+    say(f"{request.name} ({request.email}) waits no more.")
 
 
 @click.command("invite")
@@ -108,7 +116,8 @@ def user_invite(role: str, weight: float, days: int, config_file: Path, as_json:
     _, paths = load(config_file)
     paths.make()
     invites = Invites(Database(paths.journal))
-    invite = invites.make(role=Role(role), weight=weight, days=days, now=SystemClock().now())
+    with changing(paths, "dopq user invite", role=role, weight=weight):
+        invite = invites.make(role=Role(role), weight=weight, days=days, now=SystemClock().now())
     if as_json:
         print_json(invite=invite.code, role=role, weight=weight, expires_at=time_to_wire(invite.expires_at))
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from dopq.cli_answers import in_words, print_json, say
+from dopq.cli_changes import changing
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.cli_registrations import REGISTRATION_VERBS
 from dopq.wire import time_to_wire
@@ -101,18 +102,20 @@ def user_add(
 
     desk = _desk(config_file)
     require_share(desk.paths)  # before the token is made: it is shown only once
-    registered = desk.users.add(
-        name,
-        role=Role(role),
-        weight=weight,
-        uid=uid,
-        now=SystemClock().now(),
-        email=email,
-        ssh_key=ssh_key,
-        password_hash=_hash_of_typed_password(name, email, from_stdin=True) if password_stdin else None,
-    )
-    issued = desk.tokens.issue(registered.name, "dopq user add")
-    inbox = make_user_folders(desk.paths, registered.name, uid)
+    password_hash = _hash_of_typed_password(name, email, from_stdin=True) if password_stdin else None
+    with changing(desk.paths, "dopq user add", name=name, role=role, weight=weight, uid=uid):
+        registered = desk.users.add(
+            name,
+            role=Role(role),
+            weight=weight,
+            uid=uid,
+            now=SystemClock().now(),
+            email=email,
+            ssh_key=ssh_key,
+            password_hash=password_hash,
+        )
+        issued = desk.tokens.issue(registered.name, "dopq user add")
+        inbox = make_user_folders(desk.paths, registered.name, uid)
     if as_json:
         end = time_to_wire(issued.expires_at)
         print_json(name=name, role=role, weight=weight, token=issued.token, expires_at=end, inbox=str(inbox))
@@ -160,7 +163,9 @@ def user_list(config_file: Path, as_json: bool) -> None:
 @in_words
 def user_remove(name: str, config_file: Path) -> None:
     """Forget a user, their password and their tokens. Their jobs and folders stay."""
-    _desk(config_file).users.remove(name)
+    desk = _desk(config_file)
+    with changing(desk.paths, "dopq user remove", name=name):
+        desk.users.remove(name)
     say(f"Removed {name}.")
 
 
@@ -173,11 +178,13 @@ def user_passwd(name: str, password_stdin: bool, config_file: Path) -> None:
     """Set a user's password; every token of theirs is dead at once."""
     from dopq.errors import NotFound
 
-    users = _desk(config_file).users
-    known = users.by_name(name)
+    desk = _desk(config_file)
+    known = desk.users.by_name(name)
     if known is None:
         raise NotFound(f"There is no user {name!r}.", "`dopq user list` shows all.")
-    users.set_password_hash(name, _hash_of_typed_password(name, known.email, from_stdin=password_stdin))
+    password_hash = _hash_of_typed_password(name, known.email, from_stdin=password_stdin)
+    with changing(desk.paths, "dopq user passwd", name=name):
+        desk.users.set_password_hash(name, password_hash)
     say(f"{name} has a new password; with it: dopq-client login")
 
 
@@ -190,9 +197,10 @@ def user_token(name: str, config_file: Path, as_json: bool) -> None:
     """Give a user a new token; every other one of theirs is dead at once."""
     from dopq.job import UserName
 
-    tokens = _desk(config_file).tokens
-    tokens.end_all(name)
-    issued = tokens.issue(UserName(name), "dopq user token")
+    desk = _desk(config_file)
+    with changing(desk.paths, "dopq user token", name=name):
+        desk.tokens.end_all(name)
+        issued = desk.tokens.issue(UserName(name), "dopq user token")
     if as_json:
         print_json(name=name, token=issued.token, expires_at=time_to_wire(issued.expires_at))
     else:
@@ -206,7 +214,9 @@ def user_token(name: str, config_file: Path, as_json: bool) -> None:
 @in_words
 def user_weight(name: str, weight: float, config_file: Path) -> None:
     """Change a user's share."""
-    _desk(config_file).users.set_weight(name, weight)
+    desk = _desk(config_file)
+    with changing(desk.paths, "dopq user weight", name=name, weight=weight):
+        desk.users.set_weight(name, weight)
     say(f"{name} has weight {weight:g} now.")
 
 
@@ -219,7 +229,9 @@ def user_role(name: str, role: str, config_file: Path) -> None:
     """Make a user an admin, or an ordinary user."""
     from dopq.users import Role
 
-    _desk(config_file).users.set_role(name, Role(role))
+    desk = _desk(config_file)
+    with changing(desk.paths, "dopq user role", name=name, role=role):
+        desk.users.set_role(name, Role(role))
     say(f"{name} is {role} now.")
 
 
@@ -234,6 +246,7 @@ def user_uid(name: str, uid: int, config_file: Path) -> None:
     from dopq.share import make_user_folders
 
     desk = _desk(config_file)
-    desk.users.set_uid(name, uid)
-    inbox = make_user_folders(desk.paths, UserName(name), uid)
+    with changing(desk.paths, "dopq user uid", name=name, uid=uid):
+        desk.users.set_uid(name, uid)
+        inbox = make_user_folders(desk.paths, UserName(name), uid)
     say(f"{name} is uid {uid} now, and {inbox} is theirs.")
