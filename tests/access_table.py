@@ -43,6 +43,16 @@ TABLE: dict[str, tuple[str, str, bool]] = {
     "whoami": ("user", "-", False),
 }
 
+NAMES_TABLE: dict[str, tuple[str, str, bool]] = {
+    # the nameserver's
+    "count": ("user", "-", False),
+    "list": ("user", "-", False),
+    "lookup": ("anybody", "-", False),
+    "ping": ("anybody", "-", False),
+    "register": ("user", "-", True),
+    "remove": ("user", "-", True),
+}
+
 
 def parameters(method: str, *, all_of_them: bool = True) -> list[str]:
     """The names of a call's arguments; without `all_of_them` those that may be left out are."""

@@ -1,6 +1,7 @@
 """The table of calls, roles and ownership, tried out row by row: the exact code of each refusal, and nothing changed.
 
-Every case is made from `tests/access_table.py`. They go through the fixture `call` alone, which says as whom.
+Every case is made from `tests/access_table.py`. They go through the fixture `calling` alone: here to the guard, and in
+`tests/integration/test_access_over_tcp.py`, which has all of them once more, through the whole boundary.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tests.in_memory_node import InMemoryNode
 
 Call = Callable[..., Any]
 """`call(who, method, *arguments)`: what a service answers; `who`: a user's name, or None for a stranger."""
+
+Calling = Callable[[InMemoryNode], Call]
 
 SECRET = "s3cr3t"
 """In everything of anna's job that is hers alone."""
@@ -75,15 +78,18 @@ def furnished(folder: Path) -> Iterator[InMemoryNode]:
 
 
 @pytest.fixture
-def call(shared_node: InMemoryNode) -> Call:
+def calling() -> Calling:
+    """How a node is called."""
+
+    def calling(node: InMemoryNode) -> Call:
+        return lambda who, method, *arguments: node.link(node.tokens[who] if who else None).call(method, *arguments)
+
+    return calling
+
+
+@pytest.fixture
+def call(shared_node: InMemoryNode, calling: Calling) -> Call:
     return calling(shared_node)
-
-
-def calling(node: InMemoryNode) -> Call:
-    def call(who: str | None, method: str, *arguments: object) -> Any:
-        return node.link(node.tokens[who] if who else None).call(method, *arguments)
-
-    return call
 
 
 def everything(node: InMemoryNode) -> dict[str, object]:
@@ -212,16 +218,19 @@ def test_nobody_acts_on_anothers_job_in_whatever_state(
 
 
 @pytest.mark.parametrize("method", OWN)
-def test_an_admin_acts_on_everybodys_jobs_but_where_the_caller_is_charged(node: InMemoryNode, method: str) -> None:
+def test_an_admin_acts_on_everybodys_jobs_but_where_the_caller_is_charged(
+    node: InMemoryNode, calling: Calling, method: str
+) -> None:
+    call = calling(node)
     job = 5 if TABLE[method][2] and method != "rerun_job" else 1
     arguments = arguments_for(method, str(job))
     if TABLE[method][1] == "own alone":
-        assert refused(node, calling(node), "olga", method, *arguments).code == "not_allowed"
+        assert refused(node, call, "olga", method, *arguments).code == "not_allowed"
     elif method == "release_job":
-        assert calling(node)("olga", "hold_job", str(job))["state"] == "held"
-        assert calling(node)("olga", method, *arguments)["state"] == "queued"
+        assert call("olga", "hold_job", str(job))["state"] == "held"
+        assert call("olga", method, *arguments)["state"] == "queued"
     else:
-        assert calling(node)("olga", method, *arguments)
+        assert call("olga", method, *arguments)
 
 
 @pytest.mark.parametrize("method", sorted(name for name in set(TABLE) - set(OF_USERS) if not TABLE[name][2]))
@@ -251,22 +260,24 @@ def test_what_changes_nothing_changes_nothing(shared_node: InMemoryNode, call: C
 
 
 @pytest.mark.parametrize("method", sorted(TABLE))
-def test_of_anothers_job_nobody_learns_what_is_not_public(node: InMemoryNode, method: str) -> None:
+def test_of_anothers_job_nobody_learns_what_is_not_public(node: InMemoryNode, calling: Calling, method: str) -> None:
     """Every call, about each of anna's jobs; what it answers, and the words in which it refuses."""
+    call = calling(node)
     for job in range(1, 6):
         try:
-            told = calling(node)("bert", method, *arguments_for(method, str(job)))
+            told = call("bert", method, *arguments_for(method, str(job)))
         except DopqError as error:
             told = (str(error), error.details)
         assert SECRET not in str(told)
         assert "iris.zip.part" not in str(told), "a drop in anna's inbox"
 
 
-def test_the_secret_would_be_seen_by_its_owner(node: InMemoryNode) -> None:
+def test_the_secret_would_be_seen_by_its_owner(node: InMemoryNode, calling: Calling) -> None:
     """Else the test above could not fail."""
+    call = calling(node)
     for method in ("get_job", "get_explanation", "get_report", "list_results", "get_containers_history_info"):
-        assert SECRET in str(calling(node)("anna", method, *arguments_for(method, "1")))
-    assert "iris.zip.part" in str(calling(node)("anna", "get_dopq_system_status"))
+        assert SECRET in str(call("anna", method, *arguments_for(method, "1")))
+    assert "iris.zip.part" in str(call("anna", "get_dopq_system_status"))
 
 
 def test_public_are_id_name_user_state_gpus_and_times_alone(call: Call) -> None:
