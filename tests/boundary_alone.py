@@ -13,6 +13,7 @@ from dopq.boundary.identity import identify_by
 from dopq.config import RemoteSettings
 from dopq.controller import DopqController
 from dopq.uploads import Uploads
+from dopq.utils.clock import Clock
 from tests.platforms import Home
 
 
@@ -27,9 +28,11 @@ class Alone:
 
 
 @contextmanager
-def boundary_alone(folder: Path, settings: RemoteSettings | None = None, **more: Any) -> Iterator[Alone]:
-    """A boundary that answers, for as long as the body runs; `more`: see `Boundary`."""
-    home = Home(folder)
+def boundary_alone(
+    folder: Path, settings: RemoteSettings | None = None, clock: Clock | None = None, **more: Any
+) -> Iterator[Alone]:
+    """A boundary that answers, for as long as the body runs; `clock`: else one that stands; `more`: see `Boundary`."""
+    home = Home(folder, clock=clock)
     uploads = Uploads(home.paths.uploads, home.paths.spool, 10 * 2**20)
     controller = DopqController(home.platform, home.results, uploads, dict, dict, lambda: None, {}, home.accounts)
     given = settings or RemoteSettings(port=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from dopq.accounts import Accounts
 from dopq.config import GpuSettings, NodeSettings, Paths, QueueSettings
@@ -40,7 +41,7 @@ class Home:
         self,
         folder: Path,
         settings: QueueSettings | None = None,
-        clock: FakeClock | None = None,
+        clock: Any = None,
         gpu: GpuSettings | None = None,
     ) -> None:
         self.paths = Paths(folder, NodeSettings())
