@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import example, given
 
-from dopq.job import GpuId, JobId
+from dopq.job import GpuId, JobId, UserName
 from dopq.lines import Waiting
 from dopq.queue_model import Decision, Quota, View, decide
 from dopq.reservation import Holding
@@ -30,6 +30,20 @@ def starts_if_only(job: Waiting, decision: Decision, stay: frozenset[JobId], *ah
     holding = tuple(it for it in decision.holding if it.id in stay)
     again = decide(queue_of([job, *ahead]), replace(decision.view, holding=holding))
     return any(start.job == job.id for start in again.starts)
+
+
+def turns_of_two(
+    case: Situation, decision: Decision, job: Waiting, first: Waiting
+) -> dict[tuple[UserName, bool], float]:
+    """The turns with which `job` and `first` wait as before when they are the only ones left.
+
+    A job is not overdue as long as an older one of its user's waits, or has just started. Without that one it would
+    be the oldest, so its turn has to be as far off as it was.
+    """
+    mine = case.queue().users[job.user]
+    oldest = mine.oldest(needs_gpu=job.demand.needs_gpu, beyond=decision.beyond)
+    not_due = {} if oldest in (job, first) else {(job.user, job.demand.needs_gpu): NOW_S}
+    return {**case.turns, **not_due}
 
 
 def holding(
@@ -75,6 +89,24 @@ TENTHS_OF_CORES = Situation(
         NOW_S, Capacity(places=9, cpus=0.3), (holding(10, BERT, Demand(cpus=0.1)), holding(11, BERT, Demand(cpus=0.2)))
     ),
 )
+AN_OLDER_ONE_HAS_JUST_STARTED = Situation(
+    (
+        waiting(1, BERT, Demand(slots=1), limit_s=60.0),
+        waiting(2, BERT, Demand(slots=1), limit_s=400.0),
+        waiting(3, ANNA, 1, since_s=1.0, limit_s=60.0),
+    ),
+    View(NOW_S, Capacity(gpus(1), slots_per_gpu=2, places=2), overdue_s=300.0),
+)
+AN_OLDER_ONE_IS_OVER_QUOTA = Situation(
+    (waiting(1, BERT, 2), waiting(2, BERT, 1), waiting(3, ANNA, 2, since_s=1.0)),
+    View(
+        NOW_S,
+        Capacity(gpus(3), places=9),
+        (holding(10, BERT, Demand(1), G0), holding(11, CLEO, Demand(1), G1)),
+        quota=Quota(gpus=2),
+        overdue_s=300.0,
+    ),
+)
 
 
 @given(situations())
@@ -101,26 +133,32 @@ def test_none_whom_a_reason_names_is_superfluous(case: Situation) -> None:
 
 
 @given(situations())
+@example(AN_OLDER_ONE_HAS_JUST_STARTED)
+@example(AN_OLDER_ONE_IS_OVER_QUOTA)
 def test_a_job_behind_a_reservation_waits_for_that_and_for_nobody_who_came_later(case: Situation) -> None:
     jobs = {job.id: job for job in case.jobs}
     for job, decision, answer in answers(case):
         if answer.behind is not None:
-            both = queue_of([job, jobs[answer.behind]], turns=case.turns)
+            first = jobs[answer.behind]
+            both = queue_of([job, first], turns=turns_of_two(case, decision, job, first))
             again = decide(both, replace(case.view, holding=decision.holding))
             assert not again.starts
             assert why(job, again).behind == answer.behind
 
 
 @given(situations())
+@example(AN_OLDER_ONE_HAS_JUST_STARTED)
+@example(AN_OLDER_ONE_IS_OVER_QUOTA)
 def test_a_job_that_ends_in_time_may_pass_a_reservation_as_its_reason_says(case: Situation) -> None:
     jobs = {job.id: job for job in case.jobs}
     for job, decision, answer in answers(case):
         if answer.behind is not None:
             view = replace(case.view, holding=decision.holding)
             first = jobs[answer.behind]
-            (promised,) = decide(queue_of([job, first], turns=case.turns), view).reservations.values()
+            turns = turns_of_two(case, decision, job, first)
+            (promised,) = decide(queue_of([job, first], turns=turns), view).reservations.values()
             in_time = replace(job, limit_s=promised.at_s - NOW_S)
-            assert [it.job for it in decide(queue_of([in_time, first], turns=case.turns), view).starts] == [job.id]
+            assert [it.job for it in decide(queue_of([in_time, first], turns=turns), view).starts] == [job.id]
 
 
 @given(situations())
@@ -132,6 +170,13 @@ def test_what_is_waited_for_is_over_when_the_reason_says(case: Situation) -> Non
         elif answer.waits_for:
             left = frozenset(it.id for it in decision.holding if it.until_s(NOW_S) > answer.at_s)
             assert starts_if_only(job, decision, left)
+
+
+def test_a_job_is_behind_a_reservation_though_it_came_before_if_its_turn_is_not_due() -> None:
+    """Else the examples above would show nothing."""
+    for case in (AN_OLDER_ONE_HAS_JUST_STARTED, AN_OLDER_ONE_IS_OVER_QUOTA):
+        (answer,) = (answer for job, _, answer in answers(case) if job.id == 2)
+        assert answer.behind == 3
 
 
 def test_whoever_is_over_their_quota_hears_of_others_in_the_way_too() -> None:
