@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,11 +16,12 @@ from typing import Self
 class Terminal:
     """One run of `dopq-client` with a pseudo-terminal as its stdin, stdout and stderr; use it in a `with` block."""
 
-    def __init__(self, *words: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, *words: str, environment: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
+        """Run it; `prefix` is a command that runs commands, such as `nice`."""
         self._ours, theirs = pty.openpty()
         self.shown = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "dopq_client.cli", *words],
+            [*prefix, sys.executable, "-m", "dopq_client.cli", *words],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -192,7 +192,7 @@ def error_text(error: DopqError) -> RenderableType:
 
 
 def _overflow(text: str) -> OverflowMethod:
-    """Text with a word longer than a line, such as a fingerprint, is left to the terminal to break, and can be copied."""
+    """What is longer than a line, such as a fingerprint, is left to the terminal to break, so that it can be copied."""
     return "ignore" if max(map(len, text.split()), default=0) > NARROW else "fold"
 
 
