@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -32,8 +33,6 @@ def begin(paths: Paths, name: str, hosts: Iterable[str], now: datetime) -> None:
         OperatorError: this machine has certificates already; they are as they were.
         UserError: a host is no host.
     """
-    if paths.certificates.exists():
-        raise _there_already(paths)
     authority = new_authority(now)
     own = new_node(authority, name, (*LOCAL_HOSTS, name, *hosts), now)
     _make(paths, _files(own, authority.certificate) | {"ca.key": authority.key})
@@ -54,14 +53,17 @@ def issue(paths: Paths, name: str, hosts: Iterable[str], now: datetime) -> bytes
 
 
 def renew(paths: Paths, name: str, hosts: Iterable[str], now: datetime) -> Certificate:
-    """Give this node a new certificate, for the hosts of its old one, too; the certificate.
+    """Give this node a new certificate, for the hosts of its old one, too, where that can be read; the certificate.
 
     Raises:
         OperatorError: this machine has no CA that can issue.
         UserError: a host is no host.
     """
-    authority, old = _authority(paths), read(_read(paths, "node.pem"), "node.pem")[0]
-    pair = new_node(authority, name, (*LOCAL_HOSTS, name, *hosts, *old.hosts), now)
+    authority = _authority(paths)
+    old_hosts: tuple[str, ...] = ()
+    with suppress(OperatorError):  # a damaged or lost one is what this mends
+        old_hosts = shown(paths)[0].hosts
+    pair = new_node(authority, name, (*LOCAL_HOSTS, name, *hosts, *old_hosts), now)
     return _replace(paths, pair, authority.certificate)
 
 
@@ -74,7 +76,7 @@ def install(paths: Paths, pem: bytes, origin: str, now: datetime) -> Certificate
     pair, authority = split(pem, origin)
     certificate = read(pair.certificate, origin)[0]
     _require_valid(certificate, origin, now)
-    if not paths.certificates.exists():
+    if not (paths.certificates / "ca.pem").exists():
         _make(paths, _files(pair, authority))
         return certificate
     if read(_read(paths, "ca.pem"), "ca.pem")[0].pem != authority:
@@ -106,8 +108,8 @@ def own(paths: Paths, now: datetime) -> Certificate:
     pair, authority = KeyPair(_read(paths, "node.pem"), _read(paths, "node.key")), _read(paths, "ca.pem")
     certificate = read(pair.certificate, where)[0]
     if not belongs(pair, authority):
-        raise OperatorError(f"{where}, node.key and ca.pem beside it do not belong together.", _how_to_renew(paths))
-    _require_valid(certificate, where, now, _how_to_renew(paths))
+        raise OperatorError(f"{where}, node.key and ca.pem beside it do not belong together.", _remedy(paths))
+    _require_valid(certificate, where, now, _remedy(paths))
     return certificate
 
 
@@ -131,16 +133,13 @@ def expiry_warning(paths: Paths, now: datetime) -> OperatorError | None:
     if days is None or days >= WARN_DAYS:
         return None
     when = f"expires in {days} days" if days >= 0 else "has expired"
-    return OperatorError(f"The TLS certificate of this node {when}.", _how_to_renew(paths))
+    return OperatorError(f"The TLS certificate of this node {when}.", _remedy(paths))
 
 
 def _require_own(paths: Paths) -> None:
     if not (paths.certificates / "node.pem").exists():
-        raise OperatorError(
-            f"This machine has no certificate: there is no {paths.certificates / 'node.pem'}.",
-            "Make the lab's CA and one with `dopq cert init`; where the lab has a CA, `dopq cert issue` it there and "
-            "`dopq cert install` it here.",
-        )
+        where = paths.certificates / "node.pem"
+        raise OperatorError(f"This machine has no certificate: there is no {where}.", _remedy(paths))
 
 
 def _authority(paths: Paths) -> KeyPair:
@@ -158,8 +157,10 @@ def _files(own: KeyPair, authority: bytes) -> dict[str, bytes]:
 
 def _replace(paths: Paths, pair: KeyPair, authority: bytes) -> Certificate:
     """Two files, so a power cut between them leaves what `own` refuses; the same command again mends it."""
-    for file, content in _files(pair, authority).items():
-        write_atomic(paths.certificates / file, content, mode=0o600)
+    try:
+        _write(paths.certificates, _files(pair, authority))
+    except OSError as error:
+        raise _unwritable(paths, error) from error
     return read(pair.certificate, "node.pem")[0]
 
 
@@ -169,16 +170,16 @@ def _make(paths: Paths, files: dict[str, bytes]) -> None:
         with tempfile.TemporaryDirectory(dir=paths.state, prefix=TEMPORARY_PREFIX) as working:
             folder = Path(working) / paths.certificates.name
             folder.mkdir(mode=0o700)
-            for file, content in files.items():
-                write_atomic(folder / file, content, mode=0o600)
-            folder.rename(paths.certificates)
+            _write(folder, files)
+            folder.rename(paths.certificates)  # fails where there is one with anything in it
         fsync_folder(paths.state)
     except OSError as error:
-        if paths.certificates.exists():  # somebody else was quicker
-            raise _there_already(paths) from error
-        raise OperatorError(
-            f"{paths.certificates} cannot be made: {error.strerror}.", "Mend its disk or mode; run it again."
-        ) from error
+        raise (_there_already(paths) if paths.certificates.exists() else _unwritable(paths, error)) from error
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    for file, content in files.items():
+        write_atomic(folder / file, content, mode=0o600)
 
 
 def _read(paths: Paths, file: str) -> bytes:
@@ -199,10 +200,12 @@ def _require_valid(certificate: Certificate, origin: str, now: datetime, fix: st
         )
 
 
-def _how_to_renew(paths: Paths) -> str:
+def _remedy(paths: Paths) -> str:
+    """How this machine comes by a certificate that holds."""
     if (paths.certificates / "ca.key").exists():
         return "Run `dopq cert renew`, and start the node again."
-    return "`dopq cert issue` a new one where the lab's CA is, `dopq cert install` it here, and start the node again."
+    new = "`dopq cert issue` a new one where the lab's CA is, `dopq cert install` it here, and start the node again."
+    return new if paths.certificates.exists() else f"`dopq cert init` makes a CA for the lab. If the lab has one: {new}"
 
 
 def _there_already(paths: Paths) -> OperatorError:
@@ -211,3 +214,7 @@ def _there_already(paths: Paths) -> OperatorError:
         "See them with `dopq cert show`; `dopq cert renew` renews this node's. To begin anew, move that folder away: "
         "then every node needs a new certificate, and every user sees a new fingerprint.",
     )
+
+
+def _unwritable(paths: Paths, error: OSError) -> OperatorError:
+    return OperatorError(f"{paths.certificates} cannot be written: {error.strerror}.", "Mend that, and run it again.")

@@ -31,6 +31,7 @@ FAST_TESTS = {
     "busybox-static": "/usr/share/doc/busybox-static/copyright",  # /bin/busybox may also be one that needs libraries
     "gcc": "gcc",
     "libc6-dev": "/usr/include/stdlib.h",
+    "openssl": "openssl",
 }
 TESTS = {**FAST_TESTS, **ENGINE, **BASE_IMAGE}
 

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Sequence
 
+from dopq.boundary.connection import Connection
 from dopq.boundary.doors import Door
 from dopq.boundary.guard import Guard
 from dopq.boundary.places import Places
-from dopq.boundary.session import Session
 from dopq.protocol.stream import Stream
 from dopq.utils.log import logger
 
@@ -34,7 +34,7 @@ class Listener(threading.Thread):
         self._guard = guard
         self._places = places
         self._most_threads = most + SPARE_THREADS
-        self._sessions: dict[Session, threading.Thread] = {}
+        self._connections: dict[Connection, threading.Thread] = {}
         self._lock = threading.Lock()
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
@@ -59,13 +59,13 @@ class Listener(threading.Thread):
         for door in self._doors:
             door.close()
         with self._lock:
-            sessions = dict(self._sessions)
-        for session in sessions:
-            session.finish()
+            connections = dict(self._connections)
+        for connection in connections:
+            connection.finish()
         until = time.monotonic() + timeout_s
-        for session, thread in sessions.items():
+        for connection, thread in connections.items():
             thread.join(max(0.0, until - time.monotonic()))
-            session.cut()
+            connection.cut()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -86,29 +86,29 @@ class Listener(threading.Thread):
 
     def _begin(self, door: Door, connected: socket.socket) -> None:
         evidence = door.first_look(connected)
-        session = Session(Stream(connected), evidence, door, self._guard, self._places)
+        connection = Connection(Stream(connected), evidence, door, self._guard, self._places)
         with self._lock:
-            crowded = len(self._sessions) >= self._most_threads
-        if crowded or not self._places.take(session, evidence.source):
+            crowded = len(self._connections) >= self._most_threads
+        if crowded or not self._places.take(connection, evidence.source):
             log.debug("connection_refused", source=evidence.source, cause="too many connections")
             connected.close()
             return
-        thread = threading.Thread(target=self._serve, args=(session,), name="session", daemon=True)
+        thread = threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True)
         with self._lock:
-            self._sessions[session] = thread
+            self._connections[connection] = thread
         try:
             thread.start()
         except RuntimeError:
-            self._end(session)
+            self._end(connection)
             raise
 
-    def _serve(self, session: Session) -> None:
+    def _serve(self, connection: Connection) -> None:
         try:
-            session.run()
+            connection.run()
         finally:
-            self._end(session)
+            self._end(connection)
 
-    def _end(self, session: Session) -> None:
-        self._places.leave(session)
+    def _end(self, connection: Connection) -> None:
+        self._places.leave(connection)
         with self._lock:
-            self._sessions.pop(session, None)
+            self._connections.pop(connection, None)

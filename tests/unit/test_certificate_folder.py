@@ -87,7 +87,7 @@ def test_a_wrong_host_leaves_nothing_behind(other: Paths) -> None:
 def test_a_disk_that_takes_nothing_is_told(other: Paths) -> None:
     other.root.mkdir()
     other.state.write_text("a file in the way")
-    with pytest.raises(OperatorError, match="cannot be made"):
+    with pytest.raises(OperatorError, match="cannot be written"):
         folder.begin(other, "lab1", [], NOW)
 
 
@@ -161,6 +161,25 @@ def test_a_renewal_that_was_broken_off_half_way_is_seen_and_mended_by_another(la
     assert "dopq cert renew" in refused.value.hint
     folder.renew(lab, "lab1", [], NOW)
     folder.own(lab, NOW)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged"])
+@pytest.mark.parametrize("file", ["node.pem", "node.key"])
+def test_a_lost_or_damaged_certificate_is_mended_by_a_renewal(lab: Paths, file: str, content: bytes | None) -> None:
+    (lab.certificates / file).unlink()
+    if content is not None:
+        (lab.certificates / file).write_bytes(content)
+    with pytest.raises(OperatorError):
+        folder.own(lab, NOW)
+    folder.renew(lab, "lab1", [], NOW)
+    assert folder.own(lab, NOW).name == "lab1"
+
+
+def test_a_disk_that_takes_no_new_certificate_is_told(lab: Paths) -> None:
+    (lab.certificates / "node.key").unlink()
+    (lab.certificates / "node.key").mkdir()
+    with pytest.raises(OperatorError, match="cannot be written"):
+        folder.renew(lab, "lab1", [], NOW)
 
 
 # --- in time ---

@@ -13,9 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from dopq import certificate_folder as folder
-from dopq.certificates import read
+from dopq.certificates import load_key, read
 from dopq.config import NodeSettings, Paths
 from dopq.errors import CertificateChanged, CertificateUnknown, OperatorError, ServiceUnreachable
 from dopq.protocol.stream import Stream, deadline
@@ -177,6 +181,46 @@ def test_no_session_is_kept_to_be_resumed(tmp_path: Path) -> None:
     assert server.session_stats()["number"] == 0
 
 
+def lenient_certificate(lab: Paths) -> tuple[Path, Path]:
+    """Of the lab's CA, which everything but a strict check lets pass: it does not say by which key it was signed."""
+    ca = x509.load_pem_x509_certificate((lab.certificates / "ca.pem").read_bytes())
+    signer, key = (
+        load_key((lab.certificates / "ca.key").read_bytes(), "ca.key"),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
+    made = (
+        x509.CertificateBuilder(
+            ca.subject,
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lab1")]),
+            key.public_key(),
+            5,
+            NOW - timedelta(days=1),
+            NOW + timedelta(days=1),
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("lab1")]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    files = lab.root / "lenient.pem", lab.root / "lenient.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *plain))
+    return files
+
+
+def test_both_ends_check_strictly(tmp_path: Path) -> None:
+    lab = node(tmp_path)
+    files = lenient_certificate(lab)
+    client = ssl.create_default_context(cafile=str(lab.certificates / "ca.pem"))
+    client.load_cert_chain(*files)
+    with pytest.raises(ssl.SSLError) as failed:
+        meet(server_context(lab), lambda sock: client.wrap_socket(sock, server_hostname="lab1"))
+    assert "Authority Key Identifier" in str(failed.value.met.refused)  # type: ignore[attr-defined]
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*files)
+    with pytest.raises(CertificateUnknown, match="Authority Key Identifier"):
+        meet(server, lambda sock: connect(sock, "lab1", None, lab.certificates / "ca.pem"))
+
+
 def test_a_client_refuses_a_service_of_another_lab_of_a_wrong_host_or_one_that_has_expired(tmp_path: Path) -> None:
     lab, foreign = node(tmp_path / "ours"), node(tmp_path / "theirs")
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -311,6 +355,16 @@ def test_what_does_not_speak_tls_is_named(answer: bytes) -> None:
         there.sendall(answer)
         with pytest.raises(NoTls, match="does not speak TLS"):
             connect(here, "lab1", "AB", None)
+
+
+@pytest.mark.parametrize("by_ca", [True, False])
+def test_a_service_that_speaks_only_tls_1_2_is_refused(tmp_path: Path, by_ca: bool) -> None:
+    lab = node(tmp_path)
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    old.load_cert_chain(lab.certificates / "node.pem", lab.certificates / "node.key")
+    with pytest.raises(ServiceUnreachable, match=r"TLS 1\.3"):
+        meet(old, lambda sock: connect(sock, "lab1", pin_of(lab), lab.certificates / "ca.pem" if by_ca else None))
 
 
 def test_a_service_that_is_silent_in_the_handshake_is_given_up() -> None:

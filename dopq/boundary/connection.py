@@ -42,7 +42,7 @@ MAX_ITEMS = 10_000
 """How many values one message may have in its lists and objects."""
 
 
-class Session:
+class Connection:
     """Serves one connection; `run` returns when it has ended."""
 
     def __init__(self, stream: Stream, evidence: Evidence, door: Door, guard: Guard, places: Places) -> None:
