@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from dopq import __version__
 from dopq.errors import InvariantBroken, ServiceUnreachable
 from dopq.job import ImageId, JobId, Problem, Reason, StateName
-from dopq_client import cli, settings
+from dopq_client import cli
 from dopq_client.session import Session
 from tests.in_memory_node import InMemoryNode, MemoryLink
 
@@ -350,9 +350,7 @@ def test_fetch_refuses_a_path_that_leads_out(run: Terminal, node: InMemoryNode) 
 # --- account ----------------------------------------------------------------------------------------------------------
 
 
-def test_who_is_not_logged_in_is_told_how(run: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(settings, "SYSTEM_SOCKET", tmp_path / "none.sock")
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+def test_who_is_not_logged_in_is_told_how(run: Terminal) -> None:
     result = run("status", DOPQ_HOST="", DOPQ_TOKEN="")
     assert result.exit_code == 4
     assert "dopq-client login HOST:PORT" in result.stderr

@@ -42,7 +42,7 @@ class Desk:
             "XDG_CONFIG_HOME": str(folder),
             "NO_COLOR": "1",
             "COLUMNS": "120",
-            **dict.fromkeys(("DOPQ_HOST", "DOPQ_TOKEN", "DOPQ_SOCKET", "DOPQ_PROFILE", "XDG_RUNTIME_DIR")),
+            **dict.fromkeys(("DOPQ_HOST", "DOPQ_TOKEN", "DOPQ_SOCKET", "DOPQ_PROFILE")),
         }
         self.file = folder / "dopq" / "client.toml"
 
