@@ -32,11 +32,11 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:1] = [str(CHECKOUT)]  # instead of this folder, whose queue.py is not the library's
 
 from dopq import certificate_folder
+from dopq.access import Access, remote
 from dopq.boundary import Boundary
 from dopq.boundary.doors import Tls
 from dopq.caller import Caller
 from dopq.config import NodeSettings, Paths, RemoteSettings
-from dopq.controller import Access, remote
 from dopq.protocol.channel import MAX_REPLY_ITEMS, Channel
 from dopq.protocol.plain import pack, unpack
 from dopq.protocol.stream import Stream

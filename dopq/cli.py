@@ -8,7 +8,8 @@ from pathlib import Path
 import rich_click as click
 
 from dopq import __version__
-from dopq.cli_answers import in_words, print_json
+from dopq.cli_answers import in_words, print_json, say
+from dopq.cli_audit import audit
 from dopq.cli_certs import cert
 from dopq.cli_images import image
 from dopq.cli_options import AS_JSON, CONFIG
@@ -51,9 +52,9 @@ def check(config_file: Path, as_json: bool) -> None:
     if as_json:
         print_json(checks=[{"what": f.what, "level": f.level, "found": f.found, "fix": f.fix} for f in findings])
     for finding in [] if as_json else findings:
-        click.echo(f"{finding.level:<8} {finding.what:<10} {finding.found}")
+        say(f"{finding.level:<8} {finding.what:<10} {finding.found}")
         if finding.fix:
-            click.echo(f"{'':<19} {finding.fix}")
+            say(f"{'':<19} {finding.fix}")
     sys.exit(1 if any(finding.level == "error" for finding in findings) else 0)
 
 
@@ -67,8 +68,8 @@ def shutdown_queue(config_file: Path) -> None:
 
     _, paths = load(config_file)
     pid = stop_running(paths)
-    click.echo(f"The node (pid {pid}) has stopped.")
+    say(f"The node (pid {pid}) has stopped.")
 
 
-for verb in (config, user, cert, image, templates, simulate):
+for verb in (config, user, cert, image, templates, simulate, audit):
     main.add_command(verb)

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import rich_click as click
 
+from dopq.clean import clean
 from dopq.errors import AlreadyRunning, DopqError, NotFound, TryAgain
 from dopq.wire import SCHEMA_VERSION
 
@@ -25,9 +26,9 @@ def in_words(command: Callable[Parameters, Result]) -> Callable[Parameters, Resu
         try:
             return command(*args, **kwargs)
         except DopqError as error:
-            click.echo(f"Error: {error.message}", err=True)
+            say(f"Error: {error.message}", err=True)
             if error.hint:
-                click.echo(error.hint, err=True)
+                say(error.hint, err=True)
             sys.exit(exit_code(error))
 
     return run
@@ -44,6 +45,17 @@ def exit_code(error: DopqError) -> int:
             return 1
         case _:
             return 2
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line for people (`err`: on standard error), whatever the names in it hold; the way of all verbs."""
+    click.echo(clean(line), err=err)
+
+
+def print_text(text: bytes) -> None:
+    """Print a file: byte by byte into a pipe or another file, on a terminal only what shows itself."""
+    shown = clean(text.decode("utf-8", "replace"), keep="\n\t") if sys.stdout.isatty() else text
+    click.echo(shown, nl=False)
 
 
 def print_json(**facts: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from dopq.cli_answers import in_words, print_json
+from dopq.cli_answers import in_words, print_json, say
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.wire import time_to_wire
 
@@ -38,12 +38,10 @@ def cert_init(hosts: tuple[str, ...], config_file: Path) -> None:
 
     settings, paths = load(config_file)
     folder.begin(paths, node_name(settings.node), [*own_hosts(), *hosts], _now())
-    click.echo(f"Made the lab's CA and this node's certificate, in {paths.certificates}.")
+    say(f"Made the lab's CA and this node's certificate, in {paths.certificates}.")
     _print(folder.own(paths, _now()))
-    click.echo(f"Keep {paths.certificates / 'ca.key'} secret, and a copy of it safe.")
-    click.echo(
-        "Next: set remote.tls = true and remote.host in the settings. Tell users the fingerprint for their login."
-    )
+    say(f"Keep {paths.certificates / 'ca.key'} secret, and a copy of it safe.")
+    say("Next: set remote.tls = true and remote.host in the settings. Tell users the fingerprint for their login.")
 
 
 @cert.command("issue")
@@ -67,8 +65,8 @@ def cert_issue(name: str, hosts: tuple[str, ...], output: Path | None, config_fi
         raise UserError(f"{file} exists already; it is as it was.", "Remove it, or choose another with -o.")
     pem = folder.issue(paths, name, hosts, _now())
     _write(file, pem)
-    click.echo(f"Wrote {file}. It holds a private key: carry it to {name} safely, and remove it afterwards. There:")
-    click.echo(f"  dopq cert install {file.name}")
+    say(f"Wrote {file}. It holds a private key: carry it to {name} safely, and remove it afterwards. There:")
+    say(f"  dopq cert install {file.name}")
 
 
 @cert.command("install")
@@ -82,7 +80,7 @@ def cert_install(file: Path, config_file: Path) -> None:
 
     _, paths = load(config_file)
     _print(folder.install(paths, _read(file), str(file), _now()))
-    click.echo(f"Installed in {paths.certificates}; it counts from the next start of the node. Now remove {file}.")
+    say(f"Installed in {paths.certificates}; it counts from the next start of the node. Now remove {file}.")
 
 
 @cert.command("renew")
@@ -97,7 +95,7 @@ def cert_renew(hosts: tuple[str, ...], config_file: Path) -> None:
 
     settings, paths = load(config_file)
     _print(folder.renew(paths, node_name(settings.node), [*own_hosts(), *hosts], _now()))
-    click.echo("It counts from the next start of the node. Tell users the fingerprint: they are asked to confirm it.")
+    say("It counts from the next start of the node. Tell users the fingerprint: they are asked to confirm it.")
 
 
 @cert.command("show")
@@ -144,11 +142,11 @@ def _now() -> datetime:
 def _print(certificate: Certificate) -> None:
     who = "CA" if certificate.is_authority else "node"
     left = (certificate.not_after - _now()).days
-    click.echo(f"{who:<12} {certificate.name}")
+    say(f"{who:<12} {certificate.name}")
     if certificate.hosts:
-        click.echo(f"{'hosts':<12} {', '.join(certificate.hosts)}")
-    click.echo(f"{'valid until':<12} {certificate.not_after:%Y-%m-%d} ({left} days)")
-    click.echo(f"{'SHA-256':<12} {certificate.fingerprint}")
+        say(f"{'hosts':<12} {', '.join(certificate.hosts)}")
+    say(f"{'valid until':<12} {certificate.not_after:%Y-%m-%d} ({left} days)")
+    say(f"{'SHA-256':<12} {certificate.fingerprint}")
 
 
 def _to_wire(certificate: Certificate) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from dopq.cli_answers import in_words
+from dopq.cli_answers import in_words, say
 from dopq.cli_options import CONFIG
 
 
@@ -30,5 +30,5 @@ def image_bootstrap(tag: str, packages: tuple[str, ...], config_file: Path) -> N
     settings, paths = load(config_file)
     paths.make()
     engine = DockerEngine(engine_url(settings))
-    made = bootstrap(engine, tag, paths.cache, lambda line: click.echo(line, err=True), packages)
-    click.echo(f"{tag} is {made}")
+    made = bootstrap(engine, tag, paths.cache, lambda line: say(line, err=True), packages)
+    say(f"{tag} is {made}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from dopq.cli_answers import in_words, print_json
+from dopq.cli_answers import in_words, print_json, say
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.wire import time_to_wire
 
@@ -52,7 +52,7 @@ def user_pending(config_file: Path, as_json: bool) -> None:
         return
     for one in waiting:
         wish = "" if one["wished_uid"] is None else f" says uid {one['wished_uid']}"
-        click.echo(f"{one['number']:>4} {one['name']:<32} {one['email']} from {one['address']} {one['asked_at']}{wish}")
+        say(f"{one['number']:>4} {one['name']:<32} {one['email']} from {one['address']} {one['asked_at']}{wish}")
 
 
 @click.command("approve")
@@ -75,9 +75,9 @@ def user_approve(which: str, role: str, weight: float, uid: int | None, config_f
     require_share(paths)
     approved = asked.approve(which, role=Role(role), weight=weight, uid=uid, now=SystemClock().now())
     inbox = make_user_folders(paths, approved.name, uid)
-    click.echo(f"Registered {approved.name} ({role}). Bundles go into {inbox}")
+    say(f"Registered {approved.name} ({role}). Bundles go into {inbox}")
     if uid is None and wish is not None:
-        click.echo(f"They say that uid {wish} is theirs. If that is so: dopq user uid {approved.name} {wish}")
+        say(f"They say that uid {wish} is theirs. If that is so: dopq user uid {approved.name} {wish}")
 
 
 @click.command("reject")
@@ -87,7 +87,7 @@ def user_approve(which: str, role: str, weight: float, uid: int | None, config_f
 def user_reject(which: str, config_file: Path) -> None:
     """Turn away somebody who has asked."""
     rejected = registrations(config_file).remove(which)
-    click.echo(f"{rejected.request.name} ({rejected.request.email}) waits no more.")
+    say(f"{rejected.request.name} ({rejected.request.email}) waits no more.")
 
 
 @click.command("invite")
@@ -112,8 +112,8 @@ def user_invite(role: str, weight: float, days: int, config_file: Path, as_json:
     if as_json:
         print_json(invite=invite.code, role=role, weight=weight, expires_at=time_to_wire(invite.expires_at))
         return
-    click.echo(f"Invite for one {role}, shown this once: {invite.code}")
-    click.echo(f"It holds until {invite.expires_at:%Y-%m-%d %H:%M} UTC. Hand it over safely.")
+    say(f"Invite for one {role}, shown this once: {invite.code}")
+    say(f"It holds until {invite.expires_at:%Y-%m-%d %H:%M} UTC. Hand it over safely.")
 
 
 REGISTRATION_VERBS = (user_pending, user_approve, user_reject, user_invite)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from dopq.cli_answers import in_words
+from dopq.cli_answers import in_words, print_text, say
 
 
 @click.group()
@@ -20,7 +20,7 @@ def config_show() -> None:
     """Print every key with its unit, default and reason."""
     from dopq.config import default_text
 
-    click.echo(default_text(), nl=False)
+    print_text(default_text().encode())
 
 
 @config.command("check")
@@ -31,7 +31,7 @@ def config_check(file: Path) -> None:
     from dopq.config import load
 
     load(file)
-    click.echo(f"{file} is fine.")
+    say(f"{file} is fine.")
 
 
 @config.command("write")
@@ -50,4 +50,4 @@ def config_write(file: Path, changes: tuple[str, ...], force: bool) -> None:
     text = with_changes(default_text(), changes)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, text)
-    click.echo(f"Wrote {file}. Next: dopq check --config {file}")
+    say(f"Wrote {file}. Next: dopq check --config {file}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from dopq.clean import clean
 from dopq.cli_answers import in_words, print_json
 from dopq.cli_options import AS_JSON, seconds
 from dopq.errors import UserError
@@ -154,7 +155,7 @@ def _print_tables(
     fitting = [job for job in jobs if fits(job, setting)]
     left_out, cut = len(jobs) - len(fitting), sum(is_cut(job, setting) for job in fitting)
     console = _console()
-    console.print(f"{len(fitting)} jobs of {trace} on {setting.gpus} GPUs; waits in hours.", soft_wrap=True)
+    console.print(f"{len(fitting)} jobs of {clean(trace)} on {setting.gpus} GPUs; waits in hours.", soft_wrap=True)
     if left_out:
         console.print(f"Left out: {left_out}, which ask for more GPUs than there are.", soft_wrap=True)
     if cut:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import rich_click as click
 
-from dopq.cli_answers import in_words, print_json
+from dopq.cli_answers import in_words, print_json, print_text, say
 from dopq.cli_options import AS_JSON, CONFIG
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def templates_list(config_file: Path, as_json: bool) -> None:
     if as_json:
         print_json(templates=rows)
     for row in [] if as_json else rows:
-        click.echo(f"{row['name']:<8} {row['base']:<28} {row['file']}")
+        say(f"{row['name']:<8} {row['base']:<28} {row['file']}")
 
 
 @templates.command("show")
@@ -62,7 +62,7 @@ def templates_list(config_file: Path, as_json: bool) -> None:
 @in_words
 def templates_show(name: str, config_file: Path) -> None:
     """Print a template as it stands, to be copied into your own folder and changed there."""
-    click.echo(_rules(config_file).templates.file(name, "Dockerfile").read_text(encoding="utf-8"), nl=False)
+    print_text(_rules(config_file).templates.file(name, "Dockerfile").read_bytes())
 
 
 @templates.command("render")
@@ -81,7 +81,7 @@ def templates_render(bundle: Path, config_file: Path) -> None:
         )
     if not isinstance(taken.source, bytes):
         raise UserError(f"{bundle} brings an image of its own; nothing is built for it.")
-    click.echo(taken.source, nl=False)
+    print_text(taken.source)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from dopq.cli_answers import in_words, print_json
+from dopq.cli_answers import in_words, print_json, say
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.cli_registrations import REGISTRATION_VERBS
 from dopq.wire import time_to_wire
@@ -117,9 +117,9 @@ def user_add(
         end = time_to_wire(issued.expires_at)
         print_json(name=name, role=role, weight=weight, token=issued.token, expires_at=end, inbox=str(inbox))
         return
-    click.echo(f"Registered {name} ({role}). Bundles go into {inbox}")
-    click.echo(f"Token, shown this once: {issued.token}")
-    click.echo(f"Hand it over safely; with it, until {issued.expires_at:%Y-%m-%d}: dopq-client login")
+    say(f"Registered {name} ({role}). Bundles go into {inbox}")
+    say(f"Token, shown this once: {issued.token}")
+    say(f"Hand it over safely; with it, until {issued.expires_at:%Y-%m-%d}: dopq-client login")
 
 
 @user.command("list")
@@ -149,11 +149,9 @@ def user_list(config_file: Path, as_json: bool) -> None:
         return
     for one in everybody:
         uid = "" if one["uid"] is None else f" uid {one['uid']}"
-        click.echo(
-            f"{one['name']:<32} active  {one['role']:<6} weight {one['weight']:g}{uid} {one['email'] or ''}".rstrip()
-        )
+        say(f"{one['name']:<32} active  {one['role']:<6} weight {one['weight']:g}{uid} {one['email'] or ''}".rstrip())
     for name in waiting:
-        click.echo(f"{name:<32} pending")
+        say(f"{name:<32} pending")
 
 
 @user.command("remove")
@@ -163,7 +161,7 @@ def user_list(config_file: Path, as_json: bool) -> None:
 def user_remove(name: str, config_file: Path) -> None:
     """Forget a user, their password and their tokens. Their jobs and folders stay."""
     _desk(config_file).users.remove(name)
-    click.echo(f"Removed {name}.")
+    say(f"Removed {name}.")
 
 
 @user.command("passwd")
@@ -180,7 +178,7 @@ def user_passwd(name: str, password_stdin: bool, config_file: Path) -> None:
     if known is None:
         raise NotFound(f"There is no user {name!r}.", "`dopq user list` shows all.")
     users.set_password_hash(name, _hash_of_typed_password(name, known.email, from_stdin=password_stdin))
-    click.echo(f"{name} has a new password; with it: dopq-client login")
+    say(f"{name} has a new password; with it: dopq-client login")
 
 
 @user.command("token")
@@ -198,7 +196,7 @@ def user_token(name: str, config_file: Path, as_json: bool) -> None:
     if as_json:
         print_json(name=name, token=issued.token, expires_at=time_to_wire(issued.expires_at))
     else:
-        click.echo(f"New token of {name}, shown this once: {issued.token}")
+        say(f"New token of {name}, shown this once: {issued.token}")
 
 
 @user.command("weight")
@@ -209,7 +207,7 @@ def user_token(name: str, config_file: Path, as_json: bool) -> None:
 def user_weight(name: str, weight: float, config_file: Path) -> None:
     """Change a user's share."""
     _desk(config_file).users.set_weight(name, weight)
-    click.echo(f"{name} has weight {weight:g} now.")
+    say(f"{name} has weight {weight:g} now.")
 
 
 @user.command("role")
@@ -222,7 +220,7 @@ def user_role(name: str, role: str, config_file: Path) -> None:
     from dopq.users import Role
 
     _desk(config_file).users.set_role(name, Role(role))
-    click.echo(f"{name} is {role} now.")
+    say(f"{name} is {role} now.")
 
 
 @user.command("uid")
@@ -238,4 +236,4 @@ def user_uid(name: str, uid: int, config_file: Path) -> None:
     desk = _desk(config_file)
     desk.users.set_uid(name, uid)
     inbox = make_user_folders(desk.paths, UserName(name), uid)
-    click.echo(f"{name} is uid {uid} now, and {inbox} is theirs.")
+    say(f"{name} is uid {uid} now, and {inbox} is theirs.")

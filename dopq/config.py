@@ -223,6 +223,7 @@ class Paths:
         self.share = (root / node.share).absolute()
         self.data = (root / node.data).absolute() if node.data else None
         self.journal = self.state / "journal.sqlite3"
+        self.audit = self.state / "audit.jsonl"
         self.lock = self.state / "node.lock"
         self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from pydantic import Field
 
 from dopq import __version__
+from dopq.access import Access, Whose, remote
 from dopq.accounts import Accounts
 from dopq.caller import Caller
 from dopq.container_handler.bundle_name import name_from_bundle
@@ -31,7 +31,7 @@ from dopq.uploads import CHUNK_BYTES, Uploads, rerun_id, upload_id
 from dopq.user_fields import LONGEST_KEY
 from dopq.users import Role, User
 from dopq.utils.log import logger
-from dopq.wire import SCHEMA_VERSION, Plain, time_to_wire
+from dopq.wire import SCHEMA_VERSION, Plain, public, time_to_wire
 
 log = logger(__name__)
 
@@ -46,27 +46,6 @@ Length = Annotated[int, Field(ge=1, le=CHUNK_BYTES)]
 Text = Annotated[str, Field(max_length=254)]
 Secret = Annotated[str, Field(max_length=200)]
 BundleName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
-
-
-class Access(StrEnum):
-    """Who may call a method at all; whose job it is, is checked inside."""
-
-    ANYBODY = "anybody"
-    USER = "user"
-    ADMIN = "admin"
-
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def remote(access: Access) -> Callable[[Method], Method]:
-    """Mark a method as callable from outside by `access`. Its first argument is the caller, its result plain data."""
-
-    def mark(method: Method) -> Method:
-        method.remote_access = access  # type: ignore[attr-defined] # read by the boundary
-        return method
-
-    return mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +83,17 @@ class DopqController:
 
     # --- accounts -----------------------------------------------------------------------------------------------------
 
-    @remote(Access.ANYBODY)
+    @remote(Access.ANYBODY, changes=True)
     def login(self, caller: Caller, name: Text, password: Secret) -> Plain:
         """A token for whoever knows a user's password, and when it ends."""
         return _issued_to_wire(self.accounts.login(caller, name, password))
 
-    @remote(Access.ANYBODY)
+    @remote(Access.ANYBODY, changes=True)
     def logout(self, caller: Caller) -> None:
         """End the token that the caller came with: it is dead at once."""
         self.accounts.logout(caller)
 
-    @remote(Access.ANYBODY)
+    @remote(Access.ANYBODY, changes=True)
     def register(
         self,
         caller: Caller,
@@ -129,38 +108,38 @@ class DopqController:
         user = self.accounts.register(caller, name, password, email, uid, ssh_key, invite)
         return {"state": "active" if user else "pending"}
 
-    @remote(Access.ANYBODY)
+    @remote(Access.ANYBODY, changes=True)
     def change_password(self, caller: Caller, old: Secret, new: Secret) -> Plain:
         """Set another password for oneself, which ends every token one has; the first new one, and when it ends."""
         return _issued_to_wire(self.accounts.change_password(caller, old, new))
 
     # --- the five views of DoPQ 1.0 -----------------------------------------------------------------------------------
 
-    @remote(Access.USER)
-    def get_running_containers_info(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see who runs
+    @remote(Access.USER, Whose.EVERYBODYS)
+    def get_running_containers_info(self, caller: User) -> list[Plain]:
         """Jobs that occupy the node."""
-        return self.platform.get_running_info()
+        return _told(caller, self.platform.get_running_info())
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.EVERYBODYS)
     def get_enqueued_containers_info(
-        self,
-        caller: User,  # noqa: ARG002 - all may see the queue
-        limit: Annotated[int, Field(ge=1, le=10_000)] = 1000,
+        self, caller: User, limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
     ) -> list[Plain]:
         """Jobs before their start, in queue order."""
-        return self.platform.get_enqueued_container_list(limit)
+        return _told(caller, self.platform.get_enqueued_container_list(limit))
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.EVERYBODYS)
     def get_containers_history_info(
         self, caller: User, limit: Annotated[int, Field(ge=1, le=10_000)] = 100, mine: bool = False
     ) -> list[Plain]:
         """Ended jobs, the last to end first; `mine`: only the caller's."""
-        return self.platform.get_completed_containers_info(limit, caller.name if mine else None)
+        return _told(caller, self.platform.get_completed_containers_info(limit, caller.name if mine else None))
 
     @remote(Access.USER)
-    def get_dopq_system_status(self, caller: User) -> Plain:  # noqa: ARG002 - all may see the state of the machine
-        """The node: machine, GPUs, engine, queue, lock, disk, warnings."""
-        return self.system() | {"queue": self.platform.get_dopq_status()}
+    def get_dopq_system_status(self, caller: User) -> Plain:
+        """The node: machine, GPUs, engine, queue, lock, disk, warnings; of the drops that wait, the caller's own."""
+        system = self.system()
+        deferred = [drop for drop in system.get("deferred", []) if _may_act_for(caller, drop["user"])]
+        return system | {"deferred": deferred, "queue": self.platform.get_dopq_status()}
 
     @remote(Access.USER)
     def get_dopq_user_statistics(self, caller: User) -> list[Plain]:  # noqa: ARG002 - fairness needs to be seen
@@ -186,17 +165,17 @@ class DopqController:
             "expires_at": time_to_wire(caller.token_expires_at),
         }
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.EVERYBODYS)
     def get_job(self, caller: User, reference: Reference) -> Plain:
-        """One job, by number, name, `@` (my newest) or `@~N`."""
-        return self.platform.describe([self.platform.find(reference, caller.name)])[0]
+        """One job, by number, name, `@` (my newest) or `@~N`; of somebody else's only what all may see."""
+        return self._one(caller, self.platform.find(reference, caller.name))
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN)
     def get_explanation(self, caller: User, reference: Reference) -> Plain:
-        """Why a job waits, for whom and until when, and what the order of the users is made of."""
-        return self.platform.explain(self.platform.find(reference, caller.name).id)
+        """Why one of the caller's jobs waits, for whom and until when, and what the order of the users is made of."""
+        return self.platform.explain(self._own(caller, reference).id)
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN)
     def get_job_story(self, caller: User, reference: Reference) -> list[Plain]:
         """Everything that happened to one of the caller's jobs: time, from, to, who, cause."""
         return [
@@ -215,48 +194,49 @@ class DopqController:
         """Wait until any job has changed since journal entry `after_seq`, at most `wait_s`; the newest entry."""
         return self.platform.wait_for_change(after_seq, wait_s)
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN, changes=True)
     def cancel_job(self, caller: User, reference: Reference) -> Plain:
         """Cancel one of the caller's jobs (an admin: anybody's); the job as it is then."""
         job = self._own(caller, reference)
-        return self.platform.describe([self.platform.cancel(job.id, by=caller.name)])[0]
+        return self._one(caller, self.platform.cancel(job.id, by=caller.name))
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN, changes=True)
     def hold_job(self, caller: User, reference: Reference) -> Plain:
         """Keep one of the caller's jobs out of the queue (an admin: anybody's); the job as it is then."""
         job = self._own(caller, reference)
-        return self.platform.describe([self.platform.put_on_hold(job.id, caller)])[0]
+        return self._one(caller, self.platform.put_on_hold(job.id, caller))
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN, changes=True)
     def release_job(self, caller: User, reference: Reference) -> Plain:
         """Let one of the caller's jobs go on that is held. What an admin holds only an admin releases."""
         job = self._own(caller, reference)
-        return self.platform.describe([self.platform.release(job.id, caller)])[0]
+        return self._one(caller, self.platform.release(job.id, caller))
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN, changes=True)
     def delete_req_enqueued_containers(
         self, caller: User, references: Annotated[list[Reference], Field(max_length=1000)]
     ) -> list[Plain]:
         """Take jobs out of the queue; those that have left it are not touched. All are checked before one is taken."""
         jobs = [self._own(caller, reference).id for reference in references]
-        return self.platform.describe(self.platform.update_enqueued_container_list(jobs, by=caller.name))
+        taken = self.platform.update_enqueued_container_list(jobs, by=caller.name)
+        return _told(caller, self.platform.describe(taken))
 
     # --- handing in ---------------------------------------------------------------------------------------------------
 
-    @remote(Access.USER)
+    @remote(Access.USER, changes=True)
     def begin_upload(self, caller: User, key: Key, size: Offset) -> Plain:
         """Begin to send a bundle of `size` bytes, or go on: `received` bytes are here already."""
         _, received = self.uploads.begin(caller.name, key, size)
         return {"received": received, "chunk_bytes": CHUNK_BYTES}
 
     @remote(Access.USER)
-    def send_chunk(
+    def send_chunk(  # changes nothing by the table: a line for each would push all others out of the audit log
         self, caller: User, key: Key, offset: Offset, data: Annotated[bytes, Field(max_length=CHUNK_BYTES)]
     ) -> int:
         """Send one chunk; how many bytes are here now. Sending one again is harmless."""
         return self.uploads.append(caller.name, key, offset, data)
 
-    @remote(Access.USER)
+    @remote(Access.USER, changes=True)
     def submit(
         self, caller: User, key: Key, bundle: BundleName, sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     ) -> Plain:
@@ -265,16 +245,16 @@ class DopqController:
         if not self.platform.is_known(spooled):  # else its bundle may be gone: the job may have ended meanwhile
             self.uploads.finish(caller.name, key, sha256)
         job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
-        return self.platform.describe([job])[0]
+        return self._one(caller, job)
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN_ALONE, changes=True)
     def rerun_job(self, caller: User, reference: Reference, key: Key) -> Plain:
         """Run one of the caller's ended jobs again, as a new job. The same `key` always answers with the same job."""
-        return self.platform.describe([self.platform.rerun(reference, caller.name, rerun_id(caller.name, key))])[0]
+        return self._one(caller, self.platform.rerun(reference, caller.name, rerun_id(caller.name, key)))
 
     # --- results ------------------------------------------------------------------------------------------------------
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN)
     def read_log(
         self, caller: User, reference: Reference, build: bool, offset: Offset, length: Length, wait_s: Wait
     ) -> Plain:
@@ -296,13 +276,13 @@ class DopqController:
             seq = self.platform.wait_for_change(max(seq, job.seq), 0.1)
             deadline -= 0.1
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN)
     def list_results(self, caller: User, reference: Reference) -> list[Plain]:
         """The files that a job has left so far: path, size in bytes, executable."""
         results = self.results.list(self._own(caller, reference))
         return [{"path": result.path, "size": result.size, "executable": result.executable} for result in results]
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN)
     def read_result(
         self,
         caller: User,
@@ -314,14 +294,14 @@ class DopqController:
         """Up to `length` bytes of one result from byte `offset`; empty at its end."""
         return self.results.read(self._own(caller, reference), path, offset, length)
 
-    @remote(Access.USER)
+    @remote(Access.USER, Whose.OWN)
     def get_report(self, caller: User, reference: Reference) -> str:
         """The report on a job: how it ended and what it took."""
         return report(self._own(caller, reference))
 
     # --- admins -------------------------------------------------------------------------------------------------------
 
-    @remote(Access.ADMIN)
+    @remote(Access.ADMIN, changes=True)
     def dopq_system_lock(
         self,
         caller: User,
@@ -335,7 +315,7 @@ class DopqController:
         log.info("queue_locked" if lock else "queue_unlocked", user=caller.name, reason=reason)
         return self.platform.get_dopq_status()
 
-    @remote(Access.ADMIN)
+    @remote(Access.ADMIN, changes=True)
     def dopq_system_drain(self, caller: User, drain: bool, reason: Annotated[str, Field(max_length=200)] = "") -> Plain:
         """Start nothing new until told otherwise, also after a restart; or start jobs again. Running jobs go on."""
         if drain:
@@ -345,14 +325,14 @@ class DopqController:
         log.info("node_drains" if drain else "node_drains_no_more", user=caller.name, reason=reason)
         return self.platform.get_dopq_status()
 
-    @remote(Access.ADMIN)
+    @remote(Access.ADMIN, changes=True)
     def clear_dopq_history(self, caller: User) -> int:
         """Clear the history; how many jobs it held."""
         cleared = self.platform.clear_dopq_history_list()
         log.info("history_cleared", user=caller.name, jobs=cleared)
         return cleared
 
-    @remote(Access.ADMIN)
+    @remote(Access.ADMIN, changes=True)
     def shutdown_queue(self, caller: User) -> Plain:
         """Stop the service. Running jobs go on in their containers and are found again at the next start."""
         log.info("shutdown_requested", user=caller.name)
@@ -365,9 +345,12 @@ class DopqController:
     def _own(self, caller: User, reference: str) -> Job:
         """The job that is meant, if the caller may act on it."""
         job = self.platform.find(reference, caller.name)
-        if job.user != caller.name and caller.role is not Role.ADMIN:
+        if not _may_act_for(caller, job.user):
             raise NotAllowed(f"Job {JobId(job.id)} belongs to {job.user}.", "Ask them, or an admin.")
         return job
+
+    def _one(self, caller: User, job: Job) -> Plain:
+        return _told(caller, self.platform.describe([job]))[0]
 
     def _read_if_there(self, job: Job, path: str, offset: int, length: int) -> bytes:
         try:
@@ -378,3 +361,13 @@ class DopqController:
 
 def _issued_to_wire(issued: Issued) -> Plain:
     return {"token": issued.token, "expires_at": time_to_wire(issued.expires_at)}
+
+
+def _may_act_for(caller: User, owner: str) -> bool:
+    """Whether the caller may see all that belongs to `owner`, and act on it."""
+    return caller.name == owner or caller.role is Role.ADMIN
+
+
+def _told(caller: User, jobs: list[Plain]) -> list[Plain]:
+    """Jobs as the caller may see them. Every job that leaves the node goes through here."""
+    return [job if _may_act_for(caller, job["user"]) else public(job) for job in jobs]

@@ -14,7 +14,7 @@ import os
 import queue
 import secrets
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +23,10 @@ from filelock import FileLock, Timeout
 
 from dopq import __version__
 from dopq.accounts import Accounts
+from dopq.audit import AuditLog
 from dopq.boundary import Boundary
 from dopq.boundary.doors import Tls, socket_path
 from dopq.boundary.identity import identify_by
-from dopq.caller import Caller
 from dopq.certificate_folder import expiry_warning
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
@@ -188,11 +188,12 @@ class Node:
             rules_to_wire(rules),
             Accounts(self._database, tokens, clock, self._welcome),
         )
+        self._audit = AuditLog(paths.audit, clock)
         self.boundary = Boundary(
             controller,
             settings.remote,
             identify=identify_by(users, tokens),
-            audit=_audit,
+            audit=self._audit.record,
             tls=Tls(server_context(paths), peer_name) if settings.remote.tls else None,
             socket=socket_path(settings.remote.socket),
         )
@@ -272,6 +273,8 @@ class Node:
         beat = self._supervisor.last_beat
         troubles = (
             self._runner.trouble,
+            self._audit.trouble,
+            self.boundary.trouble,
             self._publisher.trouble,
             provider,
             *beat.troubles,
@@ -283,10 +286,6 @@ class Node:
     def _tls_trouble(self) -> str | None:
         warning = expiry_warning(self._paths, self._clock.now()) if self._uses_tls else None
         return str(warning) if warning else None
-
-
-def _audit(caller: Caller, method: str, what: Mapping[str, object], result: str) -> None:
-    log.info("changed", user=caller.name, address=caller.address, method=method, what=sorted(what), result=result)
 
 
 def _make_user_folders(paths: Paths) -> None:

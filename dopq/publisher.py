@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 
 from dopq.config import Paths
 from dopq.container_handler.outputs import discard
@@ -129,4 +130,6 @@ class Publisher:
 def _trouble(error: OSError) -> str:
     if isinstance(error, ShareAway):
         return str(error)  # in the words of whoever else meets it, so that it is told once
-    return f"The share does not take files: {error.strerror} ({error.filename})."
+    # Everybody is told: the folder says whose it is, and nothing of how their file is called.
+    where = f" ({Path(error.filename).parent})" if error.filename else ""
+    return f"The share does not take files: {error.strerror}{where}."

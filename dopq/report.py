@@ -1,10 +1,14 @@
-"""The report on a job, for its user to read: how it ended, in words, and what it took. Pure."""
+"""The report on a job, for its user to read: how it ended, in words, and what it took. Pure.
+
+It is read in a terminal, too: bundles, Docker and other users have written parts of it.
+"""
 
 from __future__ import annotations
 
 import signal
 from datetime import datetime, timedelta
 
+from dopq.clean import clean
 from dopq.job import Ended, Held, Job, finished_at, gpu_seconds, started_at, work_of
 
 _EXIT_CODES = {
@@ -38,17 +42,17 @@ def report(job: Job) -> str:
         *_times(job),
         *_resources(job),
     ]
-    return "".join(f"{label + ':':<14}{text}\n" for label, text in lines)
+    return "".join(f"{label + ':':<14}{clean(text)}\n" for label, text in lines)
 
 
 def status_text(job: Job) -> str:
     """One or two sentences on where a job stands now."""
     state = job.state
     if isinstance(state, Ended):
-        told = "".join(f"\n  - {problem}" for problem in state.problems)
-        return f"Job {job.id} ({job.name}): {state.name}. {state.reason.sentence}{told}\n"
+        told = "".join(f"  - {clean(problem)}\n" for problem in state.problems)
+        return clean(f"Job {job.id} ({job.name}): {state.name}. {state.reason.sentence}") + f"\n{told}"
     why = f" {state.reason.sentence}" if isinstance(state, Held) else ""
-    return f"Job {job.id} ({job.name}): {state.name}.{why}\n"
+    return clean(f"Job {job.id} ({job.name}): {state.name}.{why}") + "\n"
 
 
 def _ending(job: Job) -> list[tuple[str, str]]:

@@ -167,7 +167,8 @@ class UserInbox:
         except OSError as error:
             self._accepted.add(key)
             self._put_off(drop, TRY_AGAIN_S, f"it was taken, but cannot be removed: {error.strerror}")
-            self.trouble = f"The share does not let go of {drop.path}: {error.strerror}."
+            # Everybody is told: whose folder it is, and not how another's file is called.
+            self.trouble = f"The share does not let go of a drop in {drop.path.parent}: {error.strerror}."
         else:
             self._accepted.discard(key)
             self.trouble = None

@@ -35,6 +35,15 @@ ERROR_CLASS = "dopq.errors.DopqError"  # the tag under which every error of ours
 
 Plain = dict[str, Any]
 
+PUBLIC = frozenset(
+    (
+        *("id", "name", "user", "state", "kind", "node"),
+        *("num_gpus", "num_slots", "gpus"),
+        *("submitted_at", "queued_at", "started_at", "finished_at", "position", "eta"),
+    )
+)
+"""What everybody may know of a job: whose it is, how it stands, its GPUs and its times."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -98,6 +107,11 @@ def job_to_wire(
         "bundle": job.bundle,
         "seq": job.seq,
     }
+
+
+def public(job: Plain) -> Plain:
+    """A job of `job_to_wire` as others than its user may see it: what is not `PUBLIC` is None."""
+    return {field: value if field in PUBLIC else None for field, value in job.items()}
 
 
 def _reason(job: Job, place: Place | None) -> Reason | None:

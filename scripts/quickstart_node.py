@@ -52,6 +52,7 @@ def a_node(telling: Telling, engine_url: str, *, keep: bool) -> Iterator[User]:
         "node.state": HOME / "state",
         "node.share": SHARE,
         "remote.port": _free_port(),
+        "remote.socket": "off",
         "engine.url": engine_url,
     }
     _dopq("config", "write", str(CONFIG), "--force", *(f"--set={key}={value}" for key, value in settings.items()))

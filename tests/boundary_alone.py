@@ -23,6 +23,7 @@ class Alone:
     address: str
     tokens: dict[str, str]
     home: Home
+    boundary: Boundary
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def boundary_alone(folder: Path, settings: RemoteSettings | None = None, **more:
     boundary = Boundary(controller, given, identify=identify_by(home.users, home.logins), audit=lambda *_: None, **more)
     boundary.start()
     try:
-        yield Alone(boundary.address, {str(name): token for name, token in home.tokens.items()}, home)
+        yield Alone(boundary.address, {str(name): token for name, token in home.tokens.items()}, home, boundary)
     finally:
         boundary.stop(5.0)
         home.close()

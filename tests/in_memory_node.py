@@ -15,7 +15,6 @@ from typing import Any
 
 from dopq.accounts import Accounts
 from dopq.boundary.doors import Evidence
-from dopq.boundary.entrance import remote_calls
 from dopq.boundary.guard import Guard
 from dopq.boundary.identity import identify_by
 from dopq.caller import LOCAL
@@ -25,11 +24,11 @@ from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.rules import Rules, rules_to_wire
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
-from dopq.errors import DopqError
+from dopq.errors import DopqError, UserError
 from dopq.images import Images
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, StateName, UserName
 from dopq.outbox import Outbox
-from dopq.protocol.plain import pack, unpack
+from dopq.protocol.plain import NotPlain, pack, unpack
 from dopq.results import Results
 from dopq.store import Database, Journal
 from dopq.tokens import Tokens
@@ -45,21 +44,22 @@ class InMemoryNode:
     """A node with the users `anna`, `bert` and the admin `olga`."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.clock = FakeClock()
-        self._database = Database(folder / "journal.sqlite")
-        self.users = Users(self._database)
-        self.logins = Tokens(self._database, self.clock, days=90)
+        self.database = Database(folder / "journal.sqlite")
+        self.users = Users(self.database)
+        self.logins = Tokens(self.database, self.clock, days=90)
         self.tokens = {
             name: self._register(name, role)
             for name, role in {"anna": Role.USER, "bert": Role.USER, "olga": Role.ADMIN}.items()
         }
-        self.platform = DataPlatform(Journal(self._database), self.users, self.clock, QueueSettings(), "node1")
+        self.platform = DataPlatform(Journal(self.database), self.users, self.clock, QueueSettings(), "node1")
         (folder / "outbox").mkdir()
         self.outbox = Outbox(folder / "outbox")
         self.results = Results(self.outbox, folder / "jobs")
         self.stopped = False
         self.rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400), Limits(bundle_bytes=10 * 2**20))
-        self.images = Images(self._database)
+        self.images = Images(self.database)
         self._drops = count()
         (folder / "uploads").mkdir()
         (folder / "spool").mkdir()
@@ -72,11 +72,11 @@ class InMemoryNode:
             nodes=dict,
             request_shutdown=self._stop,
             limits=rules_to_wire(self.rules),
-            accounts=Accounts(self._database, self.logins, self.clock, lambda _user: None),
+            accounts=Accounts(self.database, self.logins, self.clock, lambda _user: None),
         )
 
         self.guard = Guard(identify_by(self.users, self.logins), lambda *_: None, 1e6, threading.Event())
-        self.guard.serve(CONTROLLER, remote_calls(self.controller))
+        self.guard.serve(CONTROLLER, self.controller)
 
     def link(self, token: str | None) -> MemoryLink:
         """A link as the client opens it."""
@@ -84,7 +84,7 @@ class InMemoryNode:
 
     def close(self) -> None:
         """Close the journal."""
-        self._database.close()
+        self.database.close()
 
     # --- what else happens on a node ----------------------------------------------------------------------------------
 
@@ -188,7 +188,10 @@ class MemoryLink:
 
     def call(self, method: str, *arguments: object) -> Any:
         self.calls.append(method)
-        sent = unpack(pack(list(arguments)), MAX_ITEMS)
+        try:
+            sent = unpack(pack(list(arguments)), MAX_ITEMS)
+        except NotPlain as error:
+            raise UserError(f"The service cannot take this message: {error}.") from None
         try:
             if method in self.answers:
                 return unpack(pack(self.answers[method](*sent)), MAX_ITEMS)

@@ -63,6 +63,7 @@ class NodeProcess:
         settings = (
             "node.name=lab1",
             f"remote.port={self.port}",
+            "remote.socket=off",
             f"engine.url={self.engine_url}",
             "container.network=none",
             "container.stop_grace_s=1",

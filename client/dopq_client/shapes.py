@@ -26,7 +26,7 @@ class ProblemInfo(TypedDict):
 
 
 class JobInfo(TypedDict):
-    """One job."""
+    """One job. Of others' jobs an ordinary user is told what is public; the rest is None (docs/json.md)."""
 
     id: int
     name: str
@@ -47,11 +47,11 @@ class JobInfo(TypedDict):
     position: int | None
     eta: dict[str, float] | None
     penalty: float | None
-    gpu_seconds: float
+    gpu_seconds: float | None
     image: str | None
     group: str | None
-    problems: list[ProblemInfo]
-    bundle: str
+    problems: list[ProblemInfo] | None
+    bundle: str | None
 
 
 class Term(TypedDict):
@@ -120,6 +120,11 @@ class FetchedFile(TypedDict):
 
     path: str
     size: int
+
+
+def is_told_in_full(job: JobInfo) -> bool:
+    """Whether the service tells all of a job: it is the caller's own, or the caller is an admin."""
+    return job["bundle"] is not None
 
 
 def has_ended(job: JobInfo) -> bool:

@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dopq.clean import clean
 from dopq.wire import Plain
-from dopq_client.clean import clean
 from dopq_client.words import NOTHING, local, parse_time, size, span
 
 

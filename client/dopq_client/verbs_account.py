@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import click
 
+from dopq.clean import clean
 from dopq.errors import DopqError, NotLoggedIn
 from dopq.wire import Plain
 from dopq_client import ask, profiles, settings
 from dopq_client.account import Account, LocalService
-from dopq_client.clean import clean
 from dopq_client.exits import exit_of_error
 from dopq_client.options import json_option
 from dopq_client.session import Session

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dopq_client.clean import clean
+from dopq.clean import clean
 from dopq_client.exits import Exit, exit_of_job, exit_of_jobs
 from dopq_client.failures import each
 from dopq_client.options import JOB, jobs_argument, json_option
 from dopq_client.session import Session
-from dopq_client.shapes import JobInfo
+from dopq_client.shapes import JobInfo, is_told_in_full
 
 if TYPE_CHECKING:
     from dopq_client.client import DopqClient
@@ -91,7 +91,7 @@ def wait(context: click.Context, jobs: tuple[str, ...], timeout: float | None, a
     if session.as_json:
         session.json_out({"jobs": ended}, indent=2)
     for job in ended:
-        if exit_of_job(job) is Exit.JOB_FAILED:
+        if exit_of_job(job) is Exit.JOB_FAILED and is_told_in_full(job):
             _explain(session, client, job)
     context.exit(exit_of_jobs(ended, propagate=propagate))
 
@@ -116,13 +116,13 @@ def _explain(session: Session, client: DopqClient, job: JobInfo) -> None:
     from dopq_client.views import problems_table
     from dopq_client.words import advice
 
-    if job.get("problems"):
-        session.note(problems_table(job["problems"]))
+    if problems := job.get("problems"):
+        session.note(problems_table(problems))
     else:
         try:
             lines = client.last_lines(job["id"], build=job["state"] == StateName.BUILD_FAILED)
         except DopqError:
-            lines = []  # somebody else's job: its log is not ours to read, its outcome is
+            lines = []  # the advice is worth telling without them
         for line in lines:
             session.note(f"  | {clean(line, keep=chr(9))}")
     session.note(advice(job))

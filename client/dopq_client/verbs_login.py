@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from dopq.clean import clean
 from dopq.errors import NotLoggedIn, UserError
 from dopq_client import ask, profiles, settings
 from dopq_client.account import Account, check_fingerprint, check_token, parse_address
-from dopq_client.clean import clean
 from dopq_client.options import certificate_options
 from dopq_client.session import Session
 

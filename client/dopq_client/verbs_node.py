@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
+from dopq.clean import clean
 from dopq.wire import Plain
-from dopq_client.clean import clean
 from dopq_client.exits import Exit
 from dopq_client.options import json_option
 from dopq_client.session import Session

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from dopq_client.clean import clean
+from dopq.clean import clean
 from dopq_client.exits import Exit
 from dopq_client.options import job_argument, json_option
 from dopq_client.session import Session

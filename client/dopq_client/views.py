@@ -9,10 +9,10 @@ from rich.console import Group, OverflowMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dopq.clean import clean
 from dopq.errors import DopqError
 from dopq.job import StateName
-from dopq_client.clean import clean
-from dopq_client.shapes import Explanation, JobInfo, UserStatistics
+from dopq_client.shapes import Explanation, JobInfo, UserStatistics, is_told_in_full
 from dopq_client.words import NOTHING, at_the_latest, elapsed, local, outcome, reason, since, size, span, start
 
 NARROW = 79
@@ -89,8 +89,9 @@ def _job_card(job: JobInfo, now: datetime) -> RenderableType:
         ("started", local(job["started_at"], now)),
         ("ended", local(job["finished_at"], now)),
         ("GPU time", span(job["gpu_seconds"]) if job["gpu_seconds"] else ""),
-        ("bundle", clean(job["bundle"])),
+        ("bundle", clean(job["bundle"] or "")),
         ("image", clean(job["image"] or "")),
+        ("the rest", "" if is_told_in_full(job) else "is told to its user and to admins"),
     ]
     card = _facts([(label, value) for label, value in rows if value and value != NOTHING])
     problems = job.get("problems")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from dopq.clean import clean
 from dopq.job import FINAL, StateName
-from dopq_client.clean import clean
 from dopq_client.shapes import JobInfo, Myself
 
 NOTHING = "-"

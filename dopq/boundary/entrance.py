@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dopq.boundary.doors import Door, TcpDoor, Tls, UnixDoor
-from dopq.boundary.guard import Audit, Call, Guard, Identify
+from dopq.boundary.guard import Audit, Guard, Identify
 from dopq.boundary.listener import Listener
 from dopq.boundary.names import NAMESERVER, Names
 from dopq.boundary.outer_names import register_outside
 from dopq.boundary.places import Places
 from dopq.config import RemoteSettings
 from dopq.controller import DopqController
+from dopq.errors import OperatorError
 from dopq.utils.log import logger
 from dopq.wire import CONTROLLER
 
@@ -21,7 +22,12 @@ log = logger(__name__)
 
 
 class Boundary:
-    """A guarded object on the network and on the machine, and the name that leads to it."""
+    """A guarded object on the network and on the machine, and the name that leads to it.
+
+    Attributes:
+        address: where it listens, `HOST:PORT`.
+        trouble: what does not work as it should; None if all does.
+    """
 
     def __init__(
         self,
@@ -45,18 +51,28 @@ class Boundary:
             tcp = TcpDoor(settings.host, settings.port, tls)
             on_failure.callback(tcp.close)
             doors.append(tcp)
-            if socket:
-                doors.append(unix := UnixDoor(socket))
+            self.trouble: str | None = None
+            if socket and (unix := self._local_door(socket, needed=bool(settings.socket))):
+                doors.append(unix)
                 on_failure.callback(unix.close)
             self.address = _address(settings.host, tcp.port)
-            self.socket = socket
-            guard.serve(CONTROLLER, remote_calls(controller))
-            guard.serve(NAMESERVER, Names(self.address).calls())
+            guard.serve(CONTROLLER, controller)
+            guard.serve(NAMESERVER, Names(self.address))
             if settings.nameserver:
                 register_outside(settings.nameserver, self.address)
             on_failure.pop_all()
         self._places = Places(settings.max_connections, settings.max_connections_per_address)
         self._listener = Listener(doors, guard, self._places, settings.max_connections)
+
+    def _local_door(self, path: Path, *, needed: bool) -> Door | None:
+        """The Unix socket. At its usual place another node of this machine may be: then this one has none."""
+        try:
+            return UnixDoor(path)
+        except OperatorError as error:
+            if needed:
+                raise
+            self.trouble = f"Users of this machine need a token for this node. {error}"
+            return None
 
     @property
     def connections(self) -> int:
@@ -71,12 +87,6 @@ class Boundary:
         """Answer nobody any more; calls that are being served are finished, cut, or told that the node stops."""
         self._stopping.set()
         self._listener.stop(timeout_s)
-
-
-def remote_calls(controller: DopqController) -> list[Call]:
-    """Every method of the controller that may be called from outside."""
-    marked = {name: method for name, method in vars(type(controller)).items() if hasattr(method, "remote_access")}
-    return [Call(getattr(controller, name), method.remote_access) for name, method in sorted(marked.items())]
 
 
 def _address(host: str, port: int) -> str:

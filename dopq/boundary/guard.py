@@ -18,11 +18,11 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from dopq.access import Access, Call, calls
 from dopq.boundary.doors import Evidence
 from dopq.boundary.rates import Rates
 from dopq.boundary.repeats import Repeats
 from dopq.caller import Caller
-from dopq.controller import Access
 from dopq.errors import (
     DopqError,
     InvariantBroken,
@@ -56,17 +56,11 @@ Audit = Callable[[Caller, str, Mapping[str, object], str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A method that may be called from outside.
-
-    Attributes:
-        run: the method. It gets a `Caller`, or for all but ANYBODY their `User`, and the arguments.
-        changes: it changes something: audited, and done once for each key that comes with it.
-    """
+class Served:
+    """A method that may be called from outside; it gets a `Caller`, or for all but ANYBODY their `User`, and more."""
 
     run: Callable[..., Any]
-    access: Access
-    changes: bool = False
+    row: Call
 
     @property
     def name(self) -> str:
@@ -77,6 +71,11 @@ class Call:
     def has_key(self) -> bool:
         """Whether its arguments have a key of their own, which the journal remembers."""
         return "key" in inspect.signature(self.run).parameters
+
+
+def served(face: object) -> list[Served]:
+    """Every method of an object that is marked with `@remote`."""
+    return [Served(getattr(face, name), row) for name, row in calls(type(face)).items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +97,15 @@ class Guard:
         self._audit = audit
         self._calls_per_s = calls_per_s
         self._stopping = stopping
-        self._objects: dict[str, dict[str, Call]] = {}
-        self._checked: dict[Call, Callable[..., Any]] = {}
+        self._objects: dict[str, dict[str, Served]] = {}
+        self._checked: dict[Served, Callable[..., Any]] = {}
         self._rates = Rates(time.monotonic)
         self._repeats = Repeats()
 
-    def serve(self, target: str, calls: list[Call]) -> None:
-        """Let an object's methods be called, these and no others."""
-        self._objects[target] = {call.name: call for call in calls}
-        for call in calls:
+    def serve(self, target: str, face: object) -> None:
+        """Let an object's marked methods be called, these and no others."""
+        self._objects[target] = {call.name: call for call in served(face)}
+        for call in self._objects[target].values():
             self._checked[call] = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(call.run)
 
     def admit(self, target: object, handshake: object, evidence: Evidence) -> Visit:
@@ -117,13 +116,13 @@ class Guard:
         Raises:
             DopqError: there is no such object, or it cannot be found out who that is.
         """
-        calls = self._objects.get(target) if isinstance(target, str) else None
-        if calls is None or not isinstance(target, str):
+        methods = self._objects.get(target) if isinstance(target, str) else None
+        if methods is None or not isinstance(target, str):
             raise NotFound("There is no such object.")
         token = handshake.get("token") if isinstance(handshake, dict) else None
         token = token if isinstance(token, str) else None
         with self._in_our_words("handshake"):
-            return Visit(target, sorted(calls), evidence, token, self._identify(evidence, token))
+            return Visit(target, sorted(methods), evidence, token, self._identify(evidence, token))
 
     def call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
         """Call a method and return its answer, packed.
@@ -156,7 +155,8 @@ class Guard:
         call = self._objects[visit.target].get(method) if target == visit.target else None
         if call is None:
             raise UnknownCall("The service knows no such call.", "Are client and service of the same version?")
-        if not call.changes:
+        # Strangers could fill the audit log: it has of them only what they may ask.
+        if not call.row.changes or (caller.name is None and call.row.access is not Access.ANYBODY):
             return self._once(call, caller, arguments, named)
         result = "internal"
         try:
@@ -175,9 +175,9 @@ class Guard:
         if wait_s > 0:
             self._stopping.wait(wait_s)
 
-    def _once(self, call: Call, caller: Caller, arguments: list[object], named: Plain) -> bytes:
+    def _once(self, call: Served, caller: Caller, arguments: list[object], named: Plain) -> bytes:
         """Run a call, or tell what came of it before, by the key that came with it."""
-        _require(call.access, caller)
+        _require(call.row.access, caller)
         if "key" not in named or call.has_key:
             return self._run(call, caller, arguments, named)
         key, rest = named["key"], {name: value for name, value in named.items() if name != "key"}
@@ -188,9 +188,11 @@ class Guard:
         question = [call.name, arguments, rest]
         return self._repeats.once(caller.name, key, question, lambda: self._run(call, caller, arguments, rest))
 
-    def _run(self, call: Call, caller: Caller, arguments: list[object], named: Plain) -> bytes:
+    def _run(self, call: Served, caller: Caller, arguments: list[object], named: Plain) -> bytes:
         try:
-            answer = self._checked[call](caller if call.access is Access.ANYBODY else caller.user, *arguments, **named)
+            answer = self._checked[call](
+                caller if call.row.access is Access.ANYBODY else caller.user, *arguments, **named
+            )
         except ValidationError as error:
             raise _bad_call(call, error) from None
         try:
@@ -211,12 +213,12 @@ def _require(access: Access, caller: Caller) -> None:
         raise NotAllowed("This is for admins only.", "Ask your admin.")
 
 
-def _by_name(call: Call, arguments: list[object], named: Plain) -> dict[str, object]:
+def _by_name(call: Served, arguments: list[object], named: Plain) -> dict[str, object]:
     names = list(inspect.signature(call.run).parameters)[1:]
     return dict(zip(names, arguments, strict=False)) | named
 
 
-def _bad_call(call: Call, error: ValidationError) -> UserError:
+def _bad_call(call: Served, error: ValidationError) -> UserError:
     names = list(inspect.signature(call.run).parameters)
     problems = [
         f"{_place(item['loc'], names)}: {item['msg']}"

@@ -13,9 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dopq.boundary.guard import Call
+from dopq.access import Access, remote
 from dopq.caller import Caller
-from dopq.controller import Access
 from dopq.errors import NotAllowed, NotFound, UserError
 from dopq.users import Role, User
 from dopq.wire import ALIAS, CONTROLLER, Plain
@@ -40,7 +39,7 @@ class _Entry:
 
 
 class Names:
-    """The names of one node. Thread-safe."""
+    """The names of one node. Names of methods and their arguments are those of Pyro5's own nameserver. Thread-safe."""
 
     def __init__(self, host: str) -> None:
         """`host` is where the node listens, `HOST:PORT`, for callers whose connection does not tell."""
@@ -48,20 +47,11 @@ class Names:
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
 
-    def calls(self) -> list[Call]:
-        """What may be called from outside. Names and arguments are those of Pyro5's own nameserver."""
-        return [
-            Call(self.ping, Access.ANYBODY),
-            Call(self.lookup, Access.ANYBODY),
-            Call(self.list, Access.USER),
-            Call(self.count, Access.USER),
-            Call(self.register, Access.USER, changes=True),
-            Call(self.remove, Access.USER, changes=True),
-        ]
-
+    @remote(Access.ANYBODY)
     def ping(self, caller: Caller) -> None:
         """Whether a nameserver answers."""
 
+    @remote(Access.ANYBODY)
     def lookup(self, caller: Caller, name: Name, return_metadata: bool | float | None = False) -> Plain | list[Any]:
         """Where a name leads. Raises `NotFound`.
 
@@ -77,6 +67,7 @@ class Names:
             raise NotFound(f"There is no name {name!r} here.", f"The service's own is {CONTROLLER}.")
         return [_uri_to_wire(uri), []] if return_metadata else _uri_to_wire(uri)
 
+    @remote(Access.USER)
     def list(self, caller: User, prefix: Annotated[str, Field(max_length=100)] | None = None) -> dict[str, str]:  # noqa: ARG002 - all may see it
         """Names and where they lead; `prefix`: only those that begin with it."""
         with self._lock:
@@ -84,10 +75,12 @@ class Names:
         uris |= {name: f"PYRO:{target}@{self._host}" for name, target in OWN_NAMES.items()}
         return {name: uri for name, uri in sorted(uris.items()) if name.startswith(prefix or "")}
 
+    @remote(Access.USER)
     def count(self, caller: User) -> int:  # noqa: ARG002 - as `list`
         """How many names there are."""
         return len(self._entries) + len(OWN_NAMES)
 
+    @remote(Access.USER, changes=True)
     def register(self, caller: User, name: Name, uri: str | Plain, safe: bool = False, metadata: None = None) -> None:  # noqa: ARG002 - Pyro5's
         """Add a name, or change where one's own leads; `safe`: only a new one.
 
@@ -108,6 +101,7 @@ class Names:
                 raise NotAllowed("There are too many names already.", "Remove one first.")
             self._entries[name] = _Entry(text, caller.name)
 
+    @remote(Access.USER, changes=True)
     def remove(self, caller: User, name: Name) -> int:
         """Remove one of your own names; how many were removed. Raises `NotAllowed` for those of others."""
         with self._lock:

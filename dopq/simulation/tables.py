@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from dopq.clean import clean
 from dopq.order import Policy
 from dopq.simulation.measures import Measures, Waits
 
@@ -29,7 +30,7 @@ def waits_by_user(measured: Mapping[Policy, Measures]) -> Table:
     for user in users:
         for policy, it in measured.items():
             waits = it.by_user[user]
-            table.add_row(user, policy, str(waits.jobs), f"{it.gpu_seconds[user] / HOUR_S:.1f}", *_hours(waits))
+            table.add_row(clean(user), policy, str(waits.jobs), f"{it.gpu_seconds[user] / HOUR_S:.1f}", *_hours(waits))
     return table
 
 

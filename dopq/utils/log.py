@@ -22,8 +22,9 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import TextIO
 
+from dopq.clean import escaped
+
 _BARE = re.compile(r'[^\s"=\\]+')
-_SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", '"': r"\"", "\\": r"\\"}
 
 
 class Logger:
@@ -167,12 +168,5 @@ def _text(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    if _BARE.fullmatch(text) and text.isprintable():
-        return text
-    return '"' + "".join(_escaped(character) for character in text) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in _SHORT_ESCAPES:
-        return _SHORT_ESCAPES[character]
-    return character if character.isprintable() else f"\\u{{{ord(character):x}}}"
+    safe = escaped(text)
+    return text if safe == text and _BARE.fullmatch(text) else f'"{safe}"'

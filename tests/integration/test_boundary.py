@@ -41,36 +41,13 @@ from dopq.users import Role
 from dopq.wire import ALIAS, CONTROLLER, ERROR_CLASS, error_from_wire
 from dopq_client.link import PyroLink
 from dopq_client.ways import TcpWay
+from tests.access_table import TABLE
 from tests.platforms import ANNA, BERT, OLGA, Home, open_descriptors
 from tests.waiting import wait_until
 
-OF_ANYBODY = {"change_password", "get_limits", "hello", "login", "logout", "register"}
-OF_USERS = {
-    "begin_upload",
-    "cancel_job",
-    "delete_req_enqueued_containers",
-    "get_containers_history_info",
-    "get_dopq_system_status",
-    "get_dopq_user_statistics",
-    "get_enqueued_containers_info",
-    "get_job",
-    "get_explanation",
-    "get_job_story",
-    "get_nodes",
-    "get_report",
-    "get_running_containers_info",
-    "hold_job",
-    "list_results",
-    "read_log",
-    "read_result",
-    "release_job",
-    "rerun_job",
-    "send_chunk",
-    "submit",
-    "wait_for_change",
-    "whoami",
-}
-OF_ADMINS = {"clear_dopq_history", "dopq_system_drain", "dopq_system_lock", "shutdown_queue"}
+OF_ANYBODY, OF_USERS, OF_ADMINS = (
+    {name for name, (allowed, _, _) in TABLE.items() if allowed == who} for who in ("anybody", "user", "admin")
+)
 
 SHA256 = "0" * 64
 ARGUMENTS: dict[str, tuple[object, ...]] = {

@@ -205,6 +205,19 @@ def test_a_socket_that_a_killed_service_left_is_replaced_and_a_living_ones_is_no
     door.close()
 
 
+def test_the_usual_place_is_the_first_nodes_and_a_chosen_one_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with on_a_socket(tmp_path / "a") as (_, path):
+        with boundary_alone(tmp_path / "b", socket=path) as second:
+            assert "need a token" in str(second.boundary.trouble)
+        with (
+            pytest.raises(OperatorError, match="Another service"),
+            boundary_alone(tmp_path / "c", RemoteSettings(port=0, socket=str(path)), socket=path),
+        ):
+            pass
+        assert call(local(path), "hello")["service"] == "dopq"
+
+
 def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="cannot listen") as refused:
         UnixDoor(tmp_path / ("x" * 120))

@@ -38,6 +38,13 @@ def node(tmp_path: Path) -> Iterator[InMemoryNode]:
 
 @pytest.fixture
 def client(node: InMemoryNode) -> DopqClient:
+    """An admin's, who is told everything."""
+    return DopqClient(node.link(node.tokens["olga"]))
+
+
+@pytest.fixture
+def annas(node: InMemoryNode) -> DopqClient:
+    """An ordinary user's."""
     return DopqClient(node.link(node.tokens["anna"]))
 
 
@@ -95,6 +102,12 @@ width = pytest.mark.parametrize("width", [80, 120])
 @width
 def test_what_runs_and_waits(busy: InMemoryNode, client: DopqClient, width: int) -> None:
     check("jobs", views.jobs_table(client.jobs(), now(busy)), width=width)
+
+
+@width
+def test_what_runs_and_waits_as_a_user_sees_it(busy: InMemoryNode, annas: DopqClient, width: int) -> None:
+    jobs = [*annas.jobs(), *annas.history()]
+    check("of_others", views.jobs_table(jobs, now(busy)), views.job_cards([annas.job(6)], now(busy)), width=width)
 
 
 @width

@@ -16,9 +16,10 @@ from pydantic import BaseModel
 
 import dopq.cli
 import dopq_client.cli
+from dopq.access import Access, calls
 from dopq.config import Settings
 from dopq.container_handler.container_config import ContainerConfig, JobToml, RunParams
-from dopq.controller import Access, DopqController
+from dopq.controller import DopqController
 from dopq.errors import DopqError
 from dopq.job import ARROWS, FINAL, StateName
 from dopq_client import client, results
@@ -146,10 +147,18 @@ def test_every_reason_code_is_told_and_no_other() -> None:
 def test_every_remote_method_is_told_with_its_arguments_under_who_may_call_it(access: Access, title: str) -> None:
     told = {first_code(row[0]) for row in rows(section(text_of("api.md"), title))}
     assert told == {
-        f"{name}({_arguments(method)})"
-        for name, method in vars(DopqController).items()
-        if getattr(method, "remote_access", None) is access
+        f"{name}({_arguments(getattr(DopqController, name))})"
+        for name, call in calls(DopqController).items()
+        if call.access is access
     }
+
+
+def test_who_may_what_is_told_as_the_code_has_it() -> None:
+    told = [[first_code(name), *cells] for name, *cells in rows(section(text_of("api.md"), "Who may what"))]
+    assert told == [
+        [name, str(call.access), str(call.whose), "yes" if call.changes else ""]
+        for name, call in calls(DopqController).items()
+    ]
 
 
 def _arguments(method: object) -> str:
