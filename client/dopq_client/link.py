@@ -119,7 +119,8 @@ class PyroLink:
         try:
             return Channel(stream, CONTROLLER, handshake, until - time.monotonic())
         except CutOff as silence:
-            if doubts := self.way.doubts():
+            doubts = self.way.doubts() if isinstance(silence.__cause__, StreamClosed) else ""
+            if doubts:
                 raise ServiceUnreachable("It gave no answer.", doubts) from silence
             raise
         except Refused as refusal:
