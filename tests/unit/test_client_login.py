@@ -238,6 +238,7 @@ def test_on_this_machine_nobody_has_to_log_in(desk: Desk, plain_node: Alone, tmp
     path = str(tmp_path / "dopq.sock")
     stranger = desk("whoami", DOPQ_SOCKET=path)
     assert stranger.exit_code == 4
+    assert "dopq user uid" in stranger.stderr
     plain_node.home.users.set_uid(ANNA, os.getuid())
     assert desk("whoami", DOPQ_SOCKET=path).stdout == f"anna (user, weight 1) at {path}, on this machine\n"
     told = json.loads(desk("whoami", "--json", DOPQ_SOCKET=path).stdout)
