@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from dopq.utils.files import make_public
 from dopq.utils.log import logger
 
 log = logger(__name__)
@@ -28,6 +29,7 @@ class BuildLogFile:
         self._kept = self._kept_path.open("wb", buffering=0)
         try:
             self._shared = self._path.open("wb", buffering=0)
+            make_public(self._shared.fileno())
         except OSError as error:
             self._give_up(error)
         return self

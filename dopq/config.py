@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from dopq.errors import BadConfig, OperatorError
+from dopq.utils.files import make_public_folder
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -104,11 +105,12 @@ class IntakeSettings(Section):
 
 
 class ShareSettings(Section):
-    """How long the share keeps what is over."""
+    """How long the share keeps what is over, and by what it tells users apart."""
 
     keep_invalid_days: Days = 90
     keep_failed_days: Days = 90
     keep_outbox_days: Days = 0
+    identity: Literal["owner", "folder"] = "owner"
 
 
 class DiskSettings(Section):
@@ -245,8 +247,10 @@ class Paths:
         Raises:
             OperatorError: there is a journal already, but no outbox: most likely the share is not mounted.
         """
+        for above in (*reversed(self.state.parents), *reversed(self.share.parents)):
+            make_public_folder(above)
         for private in (self.state, self.spool, self.uploads, self.jobs, self.cache):
-            private.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.mkdir(mode=0o700, exist_ok=True)
         if self.share_mark.exists():
             return
         if self.journal.exists() and not self.outbox.is_dir():  # below a bare mount point nobody would find results
@@ -255,7 +259,7 @@ class Paths:
                 f"Mount it. If it is meant to be a new one: mkdir -p {self.outbox}",
             )
         for shared in (self.share, self.inbox, self.outbox, self.invalid, self.failed):
-            shared.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_public_folder(shared)
 
 
 def load(path: Path) -> tuple[Settings, Paths]:

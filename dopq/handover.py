@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from dopq.identity import Origin
 from dopq.job import ImageId, JobId, JobSpec, Problem, Reason, StateName, UserName
 from dopq.utils.cpu import Disk
 
@@ -24,6 +25,7 @@ class Taken:
     key: str
     user: UserName
     bundle: str
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,18 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The bundle under `key` becomes no job (nobody of that name is registered); leave its file where it is."""
+    """The bundle under `key` becomes no job for now; leave its file where it is. `why` completes "deferred:"."""
 
     key: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The bundle under `key` is not its user's: it goes to `invalid/` as it is, with the reason, and becomes no job."""
+
+    key: str
+    problem: Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +145,7 @@ class Known:
     image: ImageId
 
 
-FromNode = Accepted | Declined | Abandon | Known
+Verdict = Accepted | Declined | Refused
+"""What the node says to a bundle that was taken."""
+
+FromNode = Verdict | Abandon | Known

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dopq.disk import DiskProbe
-from dopq.handover import Accepted, Declined, Deferred, Taken
+from dopq.handover import Deferred, Taken, Verdict
 from dopq.intake import users_of
 from dopq.job import UserName
 from dopq.user_inbox import IsWhole, NoRoom, UserInbox
@@ -41,12 +41,16 @@ SHOWN = 100
 """How many deferred files are told of."""
 
 
+_NOT_TRIED = "the share took no file with which to try it out"
+
+
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
     """Where to look, and how often."""
 
     inbox: Path
     spool: Path
+    invalid: Path
     settle_s: float
     poll_fast_s: float
     poll_slow_s: float
@@ -60,6 +64,7 @@ class InboxWatch:
         share_trouble: why the share is not there; None while it is.
         is_whole: whether a file has the end that its kind of archive has.
         no_room: why a file of so many bytes is not to be copied now.
+        flattening: why the owners of files in the share are not real; empty where they are.
 
     Attributes:
         disk: the share's disk, as this thread saw it last; one that looked for itself could wait for ever.
@@ -72,6 +77,7 @@ class InboxWatch:
         share_trouble: Callable[[], str | None],
         is_whole: IsWhole,
         no_room: NoRoom,
+        flattening: Callable[[Path], str],
         clock: Clock,
         probe: DiskProbe,
     ) -> None:
@@ -80,9 +86,11 @@ class InboxWatch:
         self._share_trouble = share_trouble
         self._is_whole = is_whole
         self._no_room = no_room
+        self._flattening = flattening
+        self._flattened: str | None = None  # not known yet, of the share that is there
         self._clock = clock
         self._probe = probe
-        self._answers: queue.SimpleQueue[Accepted | Declined] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Verdict] = queue.SimpleQueue()
         self._inboxes: dict[UserName, UserInbox] = {}
         self._copies: dict[UserName, Future[None]] = {}
         self._last_user = UserName("")
@@ -118,7 +126,7 @@ class InboxWatch:
             self._stopping.set()
             self._copiers.shutdown(wait=False, cancel_futures=True)
 
-    def answer(self, message: Accepted | Declined) -> None:
+    def answer(self, message: Verdict) -> None:
         """What the node says to a bundle that it was told of; for any thread to call."""
         self._answers.put(message)
 
@@ -128,7 +136,9 @@ class InboxWatch:
         try:
             self._pass_on_answers()
             self.disk = self._probe(self._settings.inbox)
-            self._set_trouble(self._share_trouble() or self._look_in_turn())
+            away = self._share_trouble()
+            self._flattened = None if away else self._find_out_owners()  # what comes back may be mounted otherwise
+            self._set_trouble(away or self._look_in_turn())
         except OSError as error:
             self._set_trouble(f"The share cannot be read: {error.strerror} ({error.filename}).")
         finally:
@@ -144,6 +154,15 @@ class InboxWatch:
                 log.exception("inbox_defect")
                 next_s = self._settings.poll_slow_s
             self._stopping.wait(next_s)
+
+    def _find_out_owners(self) -> str | None:
+        if self._flattened is not None:
+            return self._flattened
+        try:
+            return self._flattening(self._settings.inbox)
+        except OSError as error:
+            log.warning("owners_not_known", path=self._settings.inbox, cause=error.strerror)
+            return None
 
     def _look_in_turn(self) -> str | None:
         """Look into the inboxes, beginning behind the last one that was looked into; what is wrong with one of them."""
@@ -174,16 +193,23 @@ class InboxWatch:
 
     def _new(self, user: UserName) -> UserInbox:
         settings = self._settings
-        folder = settings.inbox / user
         return UserInbox(
-            folder, settings.spool, settings.settle_s, self._say, self._is_whole, self._no_room, self._clock
+            settings.inbox / user,
+            settings.spool,
+            settings.invalid / user,
+            settings.settle_s,
+            self._say,
+            self._is_whole,
+            self._no_room,
+            lambda: _NOT_TRIED if self._flattened is None else self._flattened,
+            self._clock,
         )
 
     def _pass_on_answers(self) -> None:
         while not self._answers.empty():
             message = self._answers.get_nowait()
             for inbox in self._inboxes.values():
-                inbox.answered(message.key, accepted=isinstance(message, Accepted))
+                inbox.answered(message)
 
     def _set_trouble(self, trouble: str | None) -> None:
         now_s = self._clock.monotonic()

@@ -7,53 +7,23 @@ Polling, because inotify does not see what others write to a network share.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from dopq.container_handler.folder import Changed, Tree, Unfit, pack, tree_of
+from dopq.container_handler.folder import Changed, pack
 from dopq.job import UserName
+from dopq.stamp import OPEN, Stamp, stamp_at, stamp_of
 from dopq.utils.files import fsync_folder
 
 _GONE = ".dopq-gone-"  # a folder that was taken, while it is being removed
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY_ENDINGS = (".part", ".tmp", ".partial", ".crdownload", ".filepart", "~")
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What tells one drop from another, and a growing one from one that stands still.
-
-    Attributes:
-        tree: digest of a folder's content, which then stands for its times; empty for a file.
-        obstacle: why it is not taken, however long it stands still.
-    """
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    tree: str = ""
-    obstacle: str = ""
-
-    @classmethod
-    def of(cls, info: os.stat_result) -> Stamp:
-        """The stamp of a file."""
-        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-
-    @classmethod
-    def of_folder(cls, info: os.stat_result, tree: Tree) -> Stamp:
-        """The stamp of a folder with everything in it."""
-        obstacle = "" if tree.files else "there is no file in it yet"
-        return cls(info.st_dev, info.st_ino, tree.size, 0, 0, tree.digest, obstacle)
 
 
 def name_as_text(path: Path) -> str:
@@ -64,7 +34,7 @@ def name_as_text(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A file or folder in somebody's inbox. Whoever drops there is that user."""
+    """A file or folder in the inbox of a user."""
 
     user: UserName
     path: Path
@@ -76,7 +46,7 @@ class Drop:
 
     def key(self, stamp: Stamp) -> str:
         """The same for the same drop, however often it is met; another for a later file of the same name."""
-        what = "\0".join([self.user, self.path.name, *(str(part) for part in _parts(stamp))])
+        what = "\0".join([self.user, self.path.name, *(str(part) for part in stamp.facts())])
         return "drop-" + hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:40]
 
 
@@ -112,8 +82,8 @@ def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit:
                 kind, drop = found[_is_temporary(entry.name)], Drop(user, Path(entry.path))
                 if len(kind) == limit or drop in passed_over:
                     continue
-                with contextlib.suppress(FileNotFoundError):  # gone since the listing
-                    if stamp := _stamp(drop.path, look_inside=kind is found[False]):
+                with suppress(FileNotFoundError):  # gone since the listing
+                    if stamp := stamp_at(drop.path, look_inside=kind is found[False]):
                         kind[drop] = stamp
                 if len(found[False]) == limit:
                     break
@@ -125,13 +95,14 @@ def look_into(folder: Path, user: UserName, passed_over: Container[Drop], limit:
 
 def open_drop(path: Path) -> BinaryIO:
     """A file in an inbox, open for reading; no link is followed, no FIFO waited for. Raises `OSError`."""
-    return os.fdopen(os.open(path, _OPEN), "rb")
+    return os.fdopen(os.open(path, OPEN), "rb")
 
 
 def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
     """Copy a drop into the spool, on disk before this returns; its key, or None if it is not what it was.
 
-    One descriptor from the check to the last byte, so that nothing can be put in its place in between.
+    One descriptor from the check to the last byte, so that nothing can be put in its place in between; the stamp's
+    owners are those of what was copied.
 
     Raises:
         OSError: it cannot be read, or there is no space for it; no part of a copy is left.
@@ -139,13 +110,13 @@ def copy_to_spool(drop: Drop, stamp: Stamp, spool: Path) -> str | None:
     key = drop.key(stamp)
     target = spool / key
     try:
-        source = os.open(drop.path, _OPEN)
+        source = os.open(drop.path, OPEN)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ELOOP}:  # gone, or a link lies there now
             return None
         raise
     try:
-        if _stamp_of(source) != stamp:
+        if stamp_of(source) != stamp:
             return None
         return key if target.exists() or _copied(source, stamp, target) else None
     finally:
@@ -164,16 +135,25 @@ def remove_drop(drop: Drop, stamp: Stamp) -> None:
         OSError: the share does not let it go.
     """
     if not stamp.tree:
-        with contextlib.suppress(FileNotFoundError):  # an earlier life removed it already
+        with suppress(FileNotFoundError):  # an earlier life removed it already
             if Stamp.of(os.lstat(drop.path)) == stamp:
                 drop.path.unlink()
         return
     gone = drop.path.with_name(_GONE + drop.key(stamp))
-    with contextlib.suppress(FileNotFoundError):
-        if _stamp(drop.path) == stamp:
+    with suppress(FileNotFoundError):
+        if stamp_at(drop.path) == stamp:
             drop.path.rename(gone)  # at once, and only then file by file
     if gone.exists():
         shutil.rmtree(gone)
+
+
+def move_drop(drop: Drop, stamp: Stamp, target: Path) -> None:
+    """Move a drop elsewhere in the share as it is, unless another one lies there by now. Raises `OSError`."""
+    with suppress(FileNotFoundError):
+        if stamp_at(drop.path) == stamp:
+            drop.path.rename(target)
+            with suppress(PermissionError):  # another's; its age on the shelf is counted from the last change
+                os.utime(target, follow_symlinks=False)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -189,10 +169,10 @@ def _copied(source: int, stamp: Stamp, target: Path) -> bool:
         _copy(source, stamp, partial)
     except (OSError, Changed) as error:
         partial.unlink(missing_ok=True)  # half a copy on a full disk would keep it full
-        if _stamp_of(source) != stamp:
+        if stamp_of(source) != stamp:
             return False
         raise error if isinstance(error, OSError) else OSError("it changes all the time") from error
-    if _stamp_of(source) != stamp:
+    if stamp_of(source) != stamp:
         partial.unlink()
         return False
     partial.replace(target)
@@ -203,45 +183,13 @@ def _copied(source: int, stamp: Stamp, target: Path) -> bool:
 def _copy(source: int, stamp: Stamp, target: Path) -> None:
     with target.open("wb") as copy:
         if stamp.tree:
-            pack(source, copy)
+            if not pack(source, copy) <= stamp.owners:
+                raise Changed
         else:
             while os.sendfile(copy.fileno(), source, None, 2**20):
                 pass
         copy.flush()
         os.fsync(copy.fileno())
-
-
-def _stamp(path: Path, *, look_inside: bool = True) -> Stamp | None:
-    """The stamp of a file or folder; None for a link or a special file. Raises `FileNotFoundError` when it has gone."""
-    info = path.lstat()
-    if stat.S_ISREG(info.st_mode) or (stat.S_ISDIR(info.st_mode) and not look_inside):
-        return Stamp.of(info)
-    if not stat.S_ISDIR(info.st_mode):
-        return None
-    source = os.open(path, _OPEN | os.O_DIRECTORY)
-    try:
-        return _stamp_of(source)
-    finally:
-        os.close(source)
-
-
-def _stamp_of(source: int) -> Stamp | None:
-    info = os.fstat(source)
-    if stat.S_ISREG(info.st_mode):
-        return Stamp.of(info)
-    if not stat.S_ISDIR(info.st_mode):
-        return None
-    try:
-        return Stamp.of_folder(info, tree_of(source))
-    except Unfit as unfit:
-        return replace(Stamp.of(info), obstacle=str(unfit))
-    except PermissionError as error:
-        return replace(Stamp.of(info), obstacle=f"it cannot be read: {error.strerror}")
-
-
-def _parts(stamp: Stamp) -> tuple[int | str, ...]:
-    times = (stamp.tree,) if stamp.tree else (stamp.mtime_ns, stamp.ctime_ns)
-    return stamp.inode, stamp.size, *times  # not the device: a share that is mounted anew gets another number
 
 
 def _is_temporary(name: str) -> bool:

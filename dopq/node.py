@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from dopq import __version__
 from dopq.accounts import Accounts
+from dopq.admission import Admission, require_owners
 from dopq.audit import AuditLog
 from dopq.boundary import Boundary
 from dopq.boundary.doors import Tls, socket_path
@@ -52,6 +53,7 @@ from dopq.runner import Runner, RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.share import Share, make_user_folders
 from dopq.share_sweep import ShareSweep
+from dopq.state_folder import PRIVATE_UMASK, make_private
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
 from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
@@ -85,11 +87,14 @@ def serve(settings: Settings, paths: Paths) -> None:
     stop_wishes: queue.SimpleQueue[None] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_wishes.put(None))
+    os.umask(PRIVATE_UMASK)
     with ExitStack() as stack:
         paths.make()
+        make_private(paths)
         stack.enter_context(_only_one(paths))
         if Share(paths).open():
             _make_user_folders(paths)
+        require_owners(paths, settings.share.identity)
         node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
         stack.callback(node.close)
         stack.callback(node.stop)
@@ -169,7 +174,8 @@ class Node:
         rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
         images = Images(self._database)
-        self._supervisor = Supervisor(self.platform, users, images, outbox, provider, clock)
+        admission = Admission(users, settings.share.identity)
+        self._supervisor = Supervisor(self.platform, admission, images, outbox, provider, clock)
         floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         self._housekeeping = Housekeeping(
             ImageSweep(images, DockerEngine(engine_url), settings.build.keep_images_days, floor, cpu.disk),
@@ -218,7 +224,7 @@ class Node:
         self.boundary.start()
         self._started.callback(self.boundary.stop, STOP_S)
         facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.address}
-        write_atomic(self._paths.node_file, json.dumps(facts) + "\n")
+        write_atomic(self._paths.node_file, json.dumps(facts) + "\n", 0o600)
         self._started.callback(self._paths.node_file.unlink, missing_ok=True)
 
     def stop(self) -> None:
@@ -320,7 +326,7 @@ def _only_one(paths: Paths) -> Iterator[None]:
     pid_file = _pid_file(paths)
     try:
         with FileLock(paths.lock, timeout=0):
-            write_atomic(pid_file, f"{os.getpid()}\n")
+            write_atomic(pid_file, f"{os.getpid()}\n", 0o600)
             yield
             pid_file.unlink(missing_ok=True)
     except Timeout:
@@ -360,7 +366,9 @@ def _provider_settings(
 ) -> ProviderSettings:
     intake, build = settings.intake, settings.build
     return ProviderSettings(
-        watch=WatchSettings(paths.inbox, paths.spool, intake.settle_s, intake.poll_fast_s, intake.poll_slow_s),
+        watch=WatchSettings(
+            paths.inbox, paths.spool, paths.invalid, intake.settle_s, intake.poll_fast_s, intake.poll_slow_s
+        ),
         share=share,
         jobs=paths.jobs,
         rules=rules,

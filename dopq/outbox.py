@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.errors import NotFound
 from dopq.job import Job
+from dopq.utils.files import make_public_folder
 
 BUILD_LOG = "build.log"
 JOB_LOG = "job.log"
@@ -59,12 +60,12 @@ class Outbox:
         with self._lock:
             if not path.is_dir():
                 # Never the outbox itself: below a mount point whose share is away, nobody would find the results.
-                path.parent.mkdir(mode=0o755, exist_ok=True)
+                make_public_folder(path.parent)
                 first = self._path(job, name_from_bundle(job.bundle))
                 if first != path and first.is_dir():
                     first.rename(path)
                 else:
-                    path.mkdir(mode=0o755)
+                    make_public_folder(path)
         return path
 
     def results(self, job: Job) -> list[ResultFile]:

@@ -32,6 +32,7 @@ from dopq.handover import (
     FromNode,
     FromProvider,
     Known,
+    Refused,
     Rejected,
 )
 from dopq.image_maker import BuildLimits, ImageMaker
@@ -40,6 +41,7 @@ from dopq.intake import name_as_text, open_drop
 from dopq.job import JobId, Reason, StateName
 from dopq.outbox import BUILD_LOG
 from dopq.share import Share
+from dopq.share_owners import flattening
 from dopq.utils import cpu
 from dopq.utils import log as logs
 from dopq.utils.attempt import Attempt
@@ -90,7 +92,8 @@ class Provider:
         self._gate = Gate()
         self._gate_trouble: str | None = None
         self._maker = ImageMaker(engine, settings.build_limits, settings.node_id)
-        self.watch = InboxWatch(settings.watch, say, settings.share.trouble, self._is_whole, self._no_room, clock, disk)
+        share = settings.share.trouble
+        self.watch = InboxWatch(settings.watch, say, share, self._is_whole, self._no_room, flattening, clock, disk)
         self._site = BuildSite(settings.concurrency, self._make_image, self._no_space, say)
         self._put_back: set[JobId] = set()
         self._engine_root: Path | None = None
@@ -108,7 +111,7 @@ class Provider:
                 self.watch.answer(message)
                 if message.build:
                     self._site.take(message)
-            case Declined():
+            case Declined() | Refused():
                 self.watch.answer(message)
             case Abandon(job):
                 self._site.cancel(job)

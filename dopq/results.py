@@ -17,7 +17,7 @@ from dopq.container_handler.outputs import collect
 from dopq.errors import TryAgain
 from dopq.job import Ended, Job, JobId
 from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT, Outbox, ResultFile
-from dopq.utils.files import fsync_file, write_atomic
+from dopq.utils.files import fsync_file, make_public, write_atomic
 from dopq.utils.log import logger
 
 log = logger(__name__)
@@ -56,7 +56,7 @@ class Results:
             with self.log_file(job).open("ab") as file:
                 file.write(f"--- attempt {attempt} ---\n".encode())
                 start = file.tell()
-            write_atomic(self._log_start(job, attempt), f"{start}\n")
+            write_atomic(self._log_start(job, attempt), f"{start}\n", 0o600)
 
     def log_start(self, job: Job, attempt: int) -> int:
         """The byte of the log at which an attempt's own begins."""
@@ -174,6 +174,7 @@ def _copy_rest(source: Path, target: Path) -> None:
     """
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with source.open("rb") as read, os.fdopen(descriptor, "ab", buffering=0) as write:
+        make_public(descriptor)
         end, at = os.fstat(read.fileno()).st_size, os.fstat(descriptor).st_size
         while at < end:  # not until its end: one that grows quickly would keep all others waiting
             at += write.write(os.pread(read.fileno(), min(_CHUNK_BYTES, end - at), at))

@@ -9,7 +9,7 @@ from pathlib import Path
 from dopq.container_handler.bundle_name import split_ending
 from dopq.job import Ended, Job
 from dopq.report import status_text
-from dopq.utils.files import fsync_file, fsync_folder, write_atomic
+from dopq.utils.files import fsync_file, fsync_folder, make_public_folder, write_atomic
 from dopq.wire import SCHEMA_VERSION, problem_to_wire, reason_to_wire
 
 _NAME_BYTES = 200
@@ -22,7 +22,7 @@ def return_bundle(bundle: Path, shelf: Path, job: Job, end: Ended) -> None:
     Safe to repeat; `bundle` may be gone when an earlier call came as far as that.
     """
     folder = shelf / job.user
-    folder.mkdir(mode=0o755, exist_ok=True)  # not the shelf itself, which is missing where the share is away
+    make_public_folder(folder)  # not the shelf itself, which is missing where the share is away
     target = _place(folder, job)
     reason = {
         "schema_version": SCHEMA_VERSION,
@@ -62,6 +62,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file, whole and on disk before it has its name: its source goes next."""
     partial = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, partial)
+    partial.chmod(0o644)
     fsync_file(partial)
     partial.replace(target)
     fsync_folder(target.parent)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dopq.intake import Drop, Stamp
+from dopq.intake import Drop
+from dopq.stamp import Stamp
 
 
 class Settling:

@@ -13,7 +13,7 @@ from pathlib import Path
 from dopq.config import Paths
 from dopq.errors import OperatorError
 from dopq.job import UserName
-from dopq.utils.files import write_atomic
+from dopq.utils.files import make_public_folder, write_atomic
 
 MARK = ".dopq-share"
 
@@ -47,7 +47,7 @@ class Share:
             return False
         if not self._mark.exists():
             write_atomic(self._mark, secrets.token_hex(16) + "\n")
-        write_atomic(self._copy, self._mark.read_bytes())
+        write_atomic(self._copy, self._mark.read_bytes(), 0o600)
         return True
 
     def trouble(self) -> str | None:
@@ -88,7 +88,7 @@ def make_user_folders(paths: Paths, user: UserName, uid: int | None) -> Path:
     require_share(paths)
     inbox = paths.inbox / user
     for folder in (inbox, paths.outbox / user, paths.invalid / user, paths.failed / user):
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_public_folder(folder)
     if uid is not None:
         shutil.chown(inbox, uid)
     return inbox

@@ -7,10 +7,11 @@ together with the account it charges. Migrations are numbered by `user_version`.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -119,6 +120,7 @@ class Database:
         self._lock = threading.RLock()
         self._path = path
         with self._translated():
+            _touch_private(path)
             self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
         try:
             with self._translated():
@@ -380,6 +382,12 @@ class Journal:
         if (job.state.name in FINAL) != (end is not None):
             raise AssertionError(f"{job.state.name} of job {job.id} disagrees with its end {end}")
         return job
+
+
+def _touch_private(path: Path) -> None:
+    """Whoever makes the file, with whatever umask: nobody else reads it. SQLite gives its side files the same mode."""
+    with suppress(OSError):  # SQLite says what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def _share_image(tx: sqlite3.Connection, old: JobId, new: JobId) -> None:

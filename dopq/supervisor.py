@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from dopq.admission import Admission
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotFound, WrongState
@@ -27,6 +28,7 @@ from dopq.handover import (
     Imaged,
     Known,
     OnHold,
+    Refused,
     Rejected,
     Taken,
 )
@@ -35,7 +37,6 @@ from dopq.job import Building, Ended, Held, Job, StateName, is_to_be_built
 from dopq.outbox import BUILD_LOG, Outbox
 from dopq.provider import ProviderSettings
 from dopq.provider_process import main
-from dopq.users import Users
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
 
@@ -68,7 +69,7 @@ class Supervisor:
     def __init__(
         self,
         platform: DataPlatform,
-        users: Users,
+        admission: Admission,
         images: Images,
         outbox: Outbox,
         settings: ProviderSettings,
@@ -77,7 +78,7 @@ class Supervisor:
         hang_s: float = HANG_S,
     ) -> None:
         self._platform = platform
-        self._users = users
+        self._admission = admission
         self._images = images
         self._outbox = outbox
         self._settings = settings
@@ -194,14 +195,8 @@ class Supervisor:
 
     def _hear(self, message: FromProvider) -> None:
         match message:
-            case Taken(key, user, bundle):
-                if self._users.by_name(user) is None:
-                    self._outgoing.put(Declined(key))
-                else:
-                    taken = self._platform.accept(user, bundle, key, name_from_bundle(bundle))
-                    if self._is_done_with(taken):  # a former life was killed before it emptied the inbox
-                        (self._settings.watch.spool / key).unlink(missing_ok=True)
-                    self._outgoing.put(taken)
+            case Taken():
+                self._outgoing.put(self._admit(message))
             case Built(job, spec, image, has_input):
                 self._settle(lambda: self._platform.enqueue(job, spec, image, has_input=has_input), message)
             case Rejected(job, outcome, reason, problems):
@@ -214,6 +209,16 @@ class Supervisor:
                 self._settle(lambda: self._platform.resume(job), message)
             case Alive():
                 self.last_beat = message
+
+    def _admit(self, taken: Taken) -> Job | Declined | Refused:
+        """The job that a bundle is from now on, or why it becomes none."""
+        key, known = taken.key, self._platform.is_known(taken.key)
+        if not known and (refusal := self._admission.refusal(taken)):
+            return refusal
+        job = self._platform.accept(taken.user, taken.bundle, key, name_from_bundle(taken.bundle))
+        if self._is_done_with(job):  # a former life was killed before it emptied the inbox
+            (self._settings.watch.spool / key).unlink(missing_ok=True)
+        return job
 
     def _is_done_with(self, job: Job) -> bool:
         """Whether nobody needs the copy of a job's bundle any more: neither the job, nor who gives the bundle back."""

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dopq.handover import Deferred, Taken
+from dopq.handover import Accepted, Deferred, Refused, Taken, Verdict
+from dopq.identity import Origin
 from dopq.intake import (
     Drop,
-    Stamp,
     bundle_name,
     copy_to_spool,
     look_into,
     remove_drop,
     remove_leftovers,
 )
-from dopq.job import UserName
+from dopq.job import Problem, UserName
+from dopq.refused_drop import put_aside
 from dopq.settling import Settling
+from dopq.stamp import Stamp
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock
 
@@ -61,6 +63,10 @@ class _Later:
 class UserInbox:
     """`look` and `answered` belong to one thread. `copy` may run in another; nobody looks while it does.
 
+    Args:
+        shelf: where what is refused goes.
+        flattened: why the owners of files in the share are not real; empty where they are.
+
     Attributes:
         deferred: the files that are left for now, for any thread to read.
         trouble: why a drop that was taken could not be removed.
@@ -70,19 +76,23 @@ class UserInbox:
         self,
         folder: Path,
         spool: Path,
+        shelf: Path,
         settle_s: float,
         say: Callable[[Taken], None],
         is_whole: IsWhole,
         no_room: NoRoom,
+        flattened: Callable[[], str],
         clock: Clock,
     ) -> None:
         self._folder = folder
         self._user = UserName(folder.name)
         self._spool = spool
+        self._shelf = shelf
         self._settling = Settling(settle_s)
         self._say = say
         self._is_whole = is_whole
         self._no_room = no_room
+        self._flattened = flattened
         self._clock = clock
         self._in_hand: dict[str, tuple[Drop, Stamp]] = {}  # by key: being copied, or asked about
         self._accepted: set[str] = set()  # keys of drops that the share has not let go of yet
@@ -133,24 +143,30 @@ class UserInbox:
             key = drop.key(stamp)
             try:
                 copied = copy_to_spool(drop, stamp, self._spool)
+                origin = Origin(self._folder.lstat().st_uid, stamp.owners, self._flattened())
             except OSError as error:
-                copied = None
                 self._put_off(drop, TRY_AGAIN_S, f"it could not be copied: {error.strerror}")
+                self._in_hand.pop(key, None)
+                continue
             if copied:
-                self._say(Taken(key, self._user, bundle_name(drop, stamp)))
+                self._say(Taken(key, self._user, bundle_name(drop, stamp), origin))
             else:
                 self._in_hand.pop(key, None)
 
-    def answered(self, key: str, *, accepted: bool) -> None:
+    def answered(self, verdict: Verdict) -> None:
         """The node's answer to what was asked; one to an earlier life's question is passed over."""
+        key = verdict.key
         if key not in self._in_hand:
             return
         drop, stamp = self._in_hand.pop(key)
-        if accepted:
+        if isinstance(verdict, Accepted):
             self._remove(key, drop, stamp)
+            return
+        (self._spool / key).unlink(missing_ok=True)
+        if isinstance(verdict, Refused):
+            self._refuse(drop, stamp, verdict.problem)
         else:
-            (self._spool / key).unlink(missing_ok=True)
-            self._put_off(drop, ASK_AGAIN_S, f"no user {self._user} is registered")
+            self._put_off(drop, ASK_AGAIN_S, verdict.why)
 
     def _obstacle(self, drop: Drop, stamp: Stamp, still_s: float | None) -> str | None:
         if still_s is None:
@@ -172,6 +188,12 @@ class UserInbox:
         else:
             self._accepted.discard(key)
             self.trouble = None
+
+    def _refuse(self, drop: Drop, stamp: Stamp, problem: Problem) -> None:
+        try:
+            put_aside(drop, stamp, self._shelf, problem)
+        except OSError as error:
+            self._put_off(drop, ASK_AGAIN_S, f"{problem.what}. It could not be put into invalid/: {error.strerror}")
 
     def _put_off(self, drop: Drop, seconds: float, why: str) -> None:
         self._later[drop] = _Later(self._clock.monotonic() + seconds, why)

@@ -27,6 +27,7 @@ class NodeProcess:
     settings: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
+    umask: int = -1
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -86,6 +87,7 @@ class NodeProcess:
                 stdout=log,
                 stderr=log,
                 env=os.environ | self.environment,
+                umask=self.umask,
             )
         wait_until(lambda: (self.state / "node.json").exists() or self._died(), 30.0)
         assert self.process.poll() is None, self.log

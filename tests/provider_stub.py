@@ -22,6 +22,7 @@ from dopq.handover import (
     FromProvider,
     Imaged,
     Known,
+    Refused,
     Rejected,
 )
 from dopq.inbox_watch import WatchSettings
@@ -82,7 +83,7 @@ def _hear(folder: Path, pipe: Connection) -> None:
         case Accepted():
             facts |= {"key": message.key, "job": message.job, "build": message.build, "held": message.held}
             facts |= {"log": message.build_log}
-        case Declined():
+        case Declined() | Refused():
             facts |= {"key": message.key}
         case Abandon():
             facts |= {"job": message.job}

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dopq.boundary.doors import Evidence
 from dopq.caller import Caller
 from dopq.tokens import Tokens
-from dopq.user_fields import OVERFLOW_UID
-from dopq.users import User, Users
+from dopq.users import Users
 
 
 def identify_by(users: Users, tokens: Tokens) -> Callable[[Evidence, str | None], Caller]:
@@ -17,11 +16,7 @@ def identify_by(users: Users, tokens: Tokens) -> Callable[[Evidence, str | None]
     def identify(evidence: Evidence, token: str | None) -> Caller:
         user = tokens.by_token(token) if token else None
         if user is None and evidence.uid is not None:
-            user = _of_uid(users, evidence.uid)
+            user = users.by_uid(evidence.uid)
         return Caller(user, evidence.address, evidence.peer, token, evidence.host)
 
     return identify
-
-
-def _of_uid(users: Users, uid: int) -> User | None:
-    return None if uid == OVERFLOW_UID else next((user for user in users.all() if user.uid == uid), None)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from dopq.identity import Owner
+
 MOST_ENTRIES = 100_000
 """Files and folders of a folder that is taken as it is; each look at the inbox looks at all of them."""
 
@@ -40,11 +42,13 @@ class Tree:
         digest: over the name, kind, size, inode and time of change of everything in it.
         size: bytes of its files.
         files: everything that is no folder.
+        owners: of everything in it.
     """
 
     digest: str
     size: int
     files: int
+    owners: frozenset[Owner]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +68,43 @@ def tree_of(folder: int) -> Tree:
         Unfit: there is too much of it, or too deep.
         OSError: it cannot be read, or has just changed.
     """
-    digest, size, files = hashlib.sha256(), 0, 0
+    digest, size, files, owners = hashlib.sha256(), 0, 0, set[Owner]()
     for number, found in enumerate(_walk(folder, "", 0)):
         if number >= MOST_ENTRIES:
             raise Unfit(f"it has more than {MOST_ENTRIES} files and folders; pack it as .tar or .zip")
         info = found.info
-        facts = (found.path, info.st_mode, info.st_size, info.st_ino, info.st_mtime_ns, info.st_ctime_ns)
-        digest.update(repr(facts).encode())
+        times = (info.st_mtime_ns, info.st_ctime_ns)
+        digest.update(repr((found.path, info.st_mode, info.st_uid, info.st_size, info.st_ino, *times)).encode())
+        owners.add(owner_of(info))
         if not stat.S_ISDIR(info.st_mode):
             files += 1
             size += info.st_size
-    return Tree(digest.hexdigest(), size, files)
+    return Tree(digest.hexdigest(), size, files, frozenset(owners))
 
 
-def pack(folder: int, out: BinaryIO) -> None:
-    """Write everything in an open folder as a tar file.
+def owner_of(info: os.stat_result) -> Owner:
+    """Who owns a file or folder, and whether everybody may read it; of a link, everybody may."""
+    wanted = 0o5 if stat.S_ISDIR(info.st_mode) else 0o4
+    return Owner(info.st_uid, info.st_mode & wanted == wanted)
+
+
+def pack(folder: int, out: BinaryIO) -> frozenset[Owner]:
+    """Write everything in an open folder as a tar file; the owners of what was written, of files by open descriptor.
 
     Raises:
         Changed: it changed meanwhile; what was written is worth nothing.
         OSError: it cannot be read, or the disk is full.
     """
+    owners = set[Owner]()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for found in _walk(folder, "", 0):
-            if stat.S_ISREG(found.info.st_mode):
-                _pack_file(tar, found)
+            info = found.info
+            if stat.S_ISREG(info.st_mode):
+                info = _pack_file(tar, found)
             else:
-                tar.addfile(_header(found, found.info))
+                tar.addfile(_header(found, info))
+            owners.add(owner_of(info))
+    return frozenset(owners)
 
 
 def _walk(folder: int, path: str, depth: int) -> Iterator[_Found]:
@@ -106,7 +121,7 @@ def _walk(folder: int, path: str, depth: int) -> Iterator[_Found]:
                 os.close(below)
 
 
-def _pack_file(tar: tarfile.TarFile, found: _Found) -> None:
+def _pack_file(tar: tarfile.TarFile, found: _Found) -> os.stat_result:
     with os.fdopen(os.open(found.name, _FILE, dir_fd=found.above), "rb") as file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
@@ -117,6 +132,7 @@ def _pack_file(tar: tarfile.TarFile, found: _Found) -> None:
             if error.errno is None:  # how tarfile says that the file has become shorter
                 raise Changed from error
             raise
+    return info
 
 
 def _header(found: _Found, info: os.stat_result) -> tarfile.TarInfo:

@@ -45,7 +45,7 @@ class GateTries:
         self._file.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        write_atomic(self._file, json.dumps([self._begun, self._died]))
+        write_atomic(self._file, json.dumps([self._begun, self._died]), 0o600)
 
 
 def _read(file: Path) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from dopq.utils.files import write_atomic
+from dopq.utils.files import make_public_folder, write_atomic
 
 _HOPELESS = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 """What a file system says of one name that it will never take; everything else may be better the next time."""
@@ -36,7 +36,7 @@ def collect(source: Path, target: Path) -> list[str]:
     if target.is_dir():
         return []
     partial = target.with_name(f".{target.name}.partial")
-    partial.mkdir(mode=0o755, exist_ok=True)
+    make_public_folder(partial)
     left = list(_move_tree(source, partial)) if source.is_dir() and not source.is_symlink() else []
     if left:
         write_atomic(target.with_name(f"{target.name}.left_behind.txt"), "".join(f"{line}\n" for line in left))
@@ -102,7 +102,7 @@ def _move_tree(source: Path, target: Path) -> Iterator[str]:
             shown = portable_name(path.relative_to(source).as_posix())
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    place.mkdir(mode=0o755, exist_ok=True)
+                    make_public_folder(place)
                     folders.append((_listing(path), place))
                 elif entry.is_file(follow_symlinks=False):
                     _move_file(path, place, spare)

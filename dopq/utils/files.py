@@ -11,6 +11,7 @@ from pathlib import Path
 TEMPORARY_PREFIX = ".dopq-"
 """How the temporary files begin: a dot, so that whoever watches the folder leaves them alone."""
 
+_PUBLIC = 0o644
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}
 
 
@@ -55,6 +56,29 @@ def append_rest(path: Path, chunks: Iterable[bytes], start: int = 0) -> None:
             while new:
                 new = new[file.write(new) :]  # a disk that is nearly full takes a part
         os.fsync(file.fileno())
+
+
+def make_public_folder(path: Path) -> None:
+    """Make a folder that everybody may look into, whatever the umask; one that is there stays as it is.
+
+    Raises:
+        OSError: the folder above is missing, full or not ours; or something else has the name.
+    """
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(mode=0o755)
+    except FileExistsError:  # somebody else was quicker, or it is no folder
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(0o755)
+
+
+def make_public(descriptor: int) -> None:
+    """Let everybody read an open file of ours and nobody else write it, whatever the umask was. Raises `OSError`."""
+    if os.fstat(descriptor).st_mode & 0o666 != _PUBLIC:
+        os.fchmod(descriptor, _PUBLIC)
 
 
 def fsync_file(path: Path) -> None:

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from dopq import supervisor as supervisor_module
+from dopq.admission import Admission
 from dopq.config import Settings
 from dopq.container_handler.rules import rules_of
 from dopq.disk import Floor
 from dopq.errors import OperatorError
 from dopq.handover import Built, FromProvider, GoesOn, OnHold, Rejected, Taken
+from dopq.identity import Origin
 from dopq.image_maker import BuildLimits
 from dopq.images import Images
 from dopq.inbox_watch import WatchSettings
@@ -35,6 +37,7 @@ from tests.provider_stub import StubSettings, stub
 from tests.waiting import wait_until
 
 NEMO = UserName("nemo")
+OURS = Origin(inbox=os.geteuid(), owners=frozenset())
 FULL = Reason("waiting_for_space", "Waiting for space.")
 END_OF_TAR = bytes(1024)
 PATIENCE_S = 15.0  # a Python process is born in half a second, on a busy machine in several
@@ -49,10 +52,11 @@ class Bench:
         self.talk = folder / "talk"
         self.talk.mkdir()
         self._numbers = count()
-        watch = WatchSettings(self.home.paths.inbox, self.home.paths.spool, settle_s=1, poll_fast_s=1, poll_slow_s=1)
+        home = self.home.paths
+        watch = WatchSettings(home.inbox, home.spool, home.invalid, settle_s=1, poll_fast_s=1, poll_slow_s=1)
         self.supervisor = Supervisor(
             self.home.platform,
-            self.home.users,
+            Admission(self.home.users, "owner"),
             self.images,
             self.home.outbox,
             StubSettings(self.talk, watch, **manners),  # type: ignore[arg-type] # passed on to the target as it is
@@ -118,7 +122,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_a_bundle_becomes_a_job_and_its_image_brings_it_into_the_queue(bench: Bench) -> None:
-    bench.says(Taken("drop-1", ANNA, "good.zip"))
+    bench.says(Taken("drop-1", ANNA, "good.zip", OURS))
     bench.until_heard("Accepted", key="drop-1", build=True)
     (job,) = bench.jobs()
     bench.until(job.id, StateName.QUEUED)
@@ -132,7 +136,7 @@ def test_a_bundle_becomes_a_job_and_its_image_brings_it_into_the_queue(bench: Be
 
 
 def test_a_refused_bundle_is_invalid_with_every_problem(bench: Bench) -> None:
-    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.says(Taken("drop-1", ANNA, "bad.zip", OURS))
     bench.until_heard("Accepted")
     bench.until(JobId(1), StateName.INVALID)
     state = bench.home.platform.job(JobId(1)).state
@@ -146,16 +150,16 @@ def test_a_bundle_that_comes_over_the_wire_is_built_as_well(bench: Bench) -> Non
 
 
 def test_the_same_bundle_said_twice_is_one_job_and_answered_twice(bench: Bench) -> None:
-    bench.says(Taken("drop-1", ANNA, "slow.zip"), Taken("drop-1", ANNA, "slow.zip"))
+    bench.says(Taken("drop-1", ANNA, "slow.zip", OURS), Taken("drop-1", ANNA, "slow.zip", OURS))
     bench.until_heard("Accepted", times=2, key="drop-1")
     assert len(bench.jobs()) == 1
 
 
 def test_a_bundle_whose_job_has_ended_may_go_but_is_not_built_again(bench: Bench) -> None:
-    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.says(Taken("drop-1", ANNA, "bad.zip", OURS))
     bench.until_heard("Accepted", build=True)
     bench.until(JobId(1), StateName.INVALID)
-    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.says(Taken("drop-1", ANNA, "bad.zip", OURS))
     bench.until_heard("Accepted", key="drop-1", build=False)
     assert len(bench.jobs()) == 1
 
@@ -163,20 +167,20 @@ def test_a_bundle_whose_job_has_ended_may_go_but_is_not_built_again(bench: Bench
 def test_a_bundle_that_is_copied_once_more_keeps_its_copy_until_it_was_given_back(bench: Bench) -> None:
     copy = bench.home.paths.spool / "drop-1"
     copy.touch()
-    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.says(Taken("drop-1", ANNA, "bad.zip", OURS))
     bench.until(JobId(1), StateName.INVALID)
-    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.says(Taken("drop-1", ANNA, "bad.zip", OURS))
     bench.until_heard("Accepted", key="drop-1", build=False)
     assert copy.exists()
     bench.home.platform.mark_published(bench.home.journal.last_seq())
-    bench.says(Taken("drop-1", ANNA, "bad.zip"))
+    bench.says(Taken("drop-1", ANNA, "bad.zip", OURS))
     bench.until_heard("Accepted", times=2, key="drop-1", build=False)
     assert not copy.exists()
 
 
 @pytest.mark.parametrize("user", [NEMO, "", "..", "a\0b"])
 def test_a_bundle_of_nobody_is_declined(bench: Bench, user: str) -> None:
-    bench.says(Taken("drop-1", UserName(user), "good.zip"))
+    bench.says(Taken("drop-1", UserName(user), "good.zip", OURS))
     bench.until_heard("Declined", key="drop-1")
     assert bench.jobs() == []
 
@@ -210,7 +214,7 @@ def test_a_cancelled_jobs_build_is_abandoned_and_its_late_image_ignored(bench: B
     bench.until_heard("Abandon", job=job.id)
     rejected = Rejected(job.id, StateName.BUILD_FAILED, Reason("build_failed", "Broken off."))
     bench.says(Built(job.id, JobSpec("late"), ImageId("sha256:00"), has_input=False), rejected)
-    bench.says(Taken("drop-2", ANNA, "good.zip"))
+    bench.says(Taken("drop-2", ANNA, "good.zip", OURS))
     bench.until(JobId(2), StateName.QUEUED)
     assert bench.home.platform.job(job.id) == cancelled
     assert len(bench.heard("Accepted")) >= 2
@@ -220,7 +224,7 @@ def test_an_image_said_twice_or_of_no_job_changes_nothing(bench: Bench) -> None:
     job = bench.home.building(bundle="slow.zip")
     built = Built(job.id, JobSpec("built"), ImageId("sha256:00"), has_input=False)
     bench.says(built, built, Built(JobId(4711), JobSpec("x"), ImageId("sha256:00"), has_input=False))
-    bench.says(Taken("drop-2", ANNA, "good.zip"))
+    bench.says(Taken("drop-2", ANNA, "good.zip", OURS))
     bench.until(JobId(2), StateName.QUEUED)
     assert len(bench.home.platform.story(job.id)) == 2
 
@@ -314,7 +318,7 @@ def test_it_may_die_again_and_again(bench: Bench, monkeypatch: pytest.MonkeyPatc
     for _ in range(3):
         pids.add(bench.strike())
         wait_until(lambda: bench.supervisor.pid not in pids | {None}, PATIENCE_S)
-    bench.says(Taken("drop-1", ANNA, "good.zip"))
+    bench.says(Taken("drop-1", ANNA, "good.zip", OURS))
     bench.until_heard("Accepted")
     bench.until(JobId(1), StateName.QUEUED)
 
@@ -343,11 +347,13 @@ def test_a_journal_that_is_full_for_a_moment_loses_no_bundle(bench: Bench, monke
         return accept(*args)
 
     monkeypatch.setattr(bench.home.platform, "accept", accepts_in_the_end)
-    bench.says(Taken("drop-1", ANNA, "good.zip"))
+    bench.says(Taken("drop-1", ANNA, "good.zip", OURS))
     wait_until(lambda: bench.supervisor.pid, PATIENCE_S)
     first = bench.supervisor.pid
     wait_until(lambda: bench.supervisor.pid not in {None, first}, PATIENCE_S)
-    bench.says(Taken("drop-1", ANNA, "good.zip"))  # as a Provider that is born again does: the file still lies there
+    bench.says(
+        Taken("drop-1", ANNA, "good.zip", OURS)
+    )  # as a Provider that is born again does: the file still lies there
     bench.until_heard("Accepted", key="drop-1")
     bench.until(JobId(1), StateName.QUEUED)
 
@@ -379,7 +385,7 @@ def real(tmp_path: Path) -> Iterator[tuple[Home, Supervisor]]:
     share = Share(home.paths)
     share.open()
     settings = ProviderSettings(
-        watch=WatchSettings(home.paths.inbox, home.paths.spool, 0.05, 0.05, 0.05),
+        watch=WatchSettings(home.paths.inbox, home.paths.spool, home.paths.invalid, 0.05, 0.05, 0.05),
         share=share,
         jobs=home.paths.jobs,
         rules=rules_of(Settings(), tmp_path, has_gpus=False),
@@ -392,7 +398,7 @@ def real(tmp_path: Path) -> Iterator[tuple[Home, Supervisor]]:
         log_json=False,
     )
     images = Images(home.database)
-    supervisor = Supervisor(home.platform, home.users, images, home.outbox, settings, SystemClock())
+    supervisor = Supervisor(home.platform, Admission(home.users, "owner"), images, home.outbox, settings, SystemClock())
     yield home, supervisor
     supervisor.stop(PATIENCE_S)
     assert not supervisor._thread.is_alive()

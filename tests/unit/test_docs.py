@@ -105,6 +105,15 @@ def test_every_state_is_told_and_the_final_ones_come_last() -> None:
     assert set(told[-len(FINAL) :]) == set(FINAL)
 
 
+# --- security ---
+
+
+def test_every_test_that_the_security_page_leans_on_exists() -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)`", text_of("security.md"))
+    assert len(named) > 15
+    assert [file for file in named if not (ROOT / file).is_file()] == []
+
+
 # --- codes ---
 
 

@@ -9,12 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from dopq import certificate_folder, doctor
+from dopq import certificate_folder
 from dopq.certificate_maker import NODE_DAYS
-from dopq.config import BuildSettings, EngineSettings, GpuSettings, NodeSettings, Paths, RemoteSettings, Settings
-from dopq.doctor import Finding, examine
+from dopq.config import (
+    BuildSettings,
+    DiskSettings,
+    EngineSettings,
+    GpuSettings,
+    NodeSettings,
+    Paths,
+    RemoteSettings,
+    Settings,
+)
+from dopq.doctor import examine, looks
+from dopq.doctor.finding import Finding
+from dopq.doctor.folders import look_at_disks
 from dopq.share import Share
-from dopq.utils.cpu import Disk, Host
+from dopq.utils.cpu import Disk
 from tests.little_rights import as_ordinary_user, as_root_in_a_plain_container
 
 
@@ -24,13 +35,15 @@ def found(folder: Path, what: str, settings: Settings | None = None) -> Finding:
         gpu=GpuSettings(devices="none"),
         remote=RemoteSettings(port=0),
     )
-    return next(finding for finding in examine(settings, Paths(folder, settings.node)) if finding.what == what)
+    return next(finding for finding in looks(settings, Paths(folder, settings.node))[what]() if finding.what == what)
 
 
 def test_everything_is_looked_at_and_nothing_is_changed(tmp_path: Path) -> None:
     settings = Settings(engine=EngineSettings(url=f"unix://{tmp_path}/x.sock"), gpu=GpuSettings(devices="simulate:2"))
     findings = examine(settings, Paths(tmp_path / "node", settings.node))
-    assert {finding.what for finding in findings} == {"engine", "gpus", "gate", "state", "share", "disk", "port", "tls"}
+    assert {finding.what for finding in findings} == {
+        "engine", "gpus", "gate", "state", "journal", "share", "disk", "port", "tls", "limits"
+    }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,7 +61,7 @@ def test_an_engine_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
 
 
 def test_no_engine_anywhere_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "find_engine", lambda _environment: None)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     finding = found(tmp_path, "engine", Settings(gpu=GpuSettings(devices="none")))
     assert (finding.level, "apt install docker.io" in finding.fix) == ("error", True)
 
@@ -70,9 +83,9 @@ from dataclasses import asdict
 from pathlib import Path
 from dopq.config import Settings
 from dopq.container_handler.rules import rules_of
-from dopq.doctor import _gate
+from dopq.doctor.gate import look_at_gate
 
-print(json.dumps(asdict(_gate(rules_of(Settings(), Path(), has_gpus=False)))))
+print(json.dumps(asdict(next(look_at_gate(rules_of(Settings(), Path(), has_gpus=False))))))
 """
 
 
@@ -135,24 +148,22 @@ def test_a_share_that_is_away_is_a_warning_and_one_that_is_back_is_fine(tmp_path
     assert found(tmp_path, "share").level == "ok"
 
 
+GIB = 2**30
+
+
 @pytest.mark.parametrize(
     ("disk", "level"),
     [
-        (Disk(Path("/x"), 100 * 2**30, 50 * 2**30), "ok"),
-        (Disk(Path("/x"), 100 * 2**30, 9 * 2**30), "warning"),
+        (Disk(Path("/x"), 100 * GIB, 50 * GIB), "ok"),
+        (Disk(Path("/x"), 100 * GIB, 9 * GIB), "warning"),
+        (Disk(Path("/x"), 100 * GIB, 1 * GIB), "error"),
         (Disk(Path("/x"), None, None, reason="stale file handle"), "warning"),
     ],
 )
-def test_a_disk_that_is_nearly_full_or_away_is_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Disk, level: str
-) -> None:
-    real = doctor.cpu.survey([])
-    monkeypatch.setattr(doctor.cpu, "survey", lambda _folders: Host(**{**_fields(real), "disks": (disk,)}))
-    assert found(tmp_path, "disk").level == level
-
-
-def _fields(host: Host) -> dict[str, object]:
-    return {name: getattr(host, name) for name in Host.__dataclass_fields__}
+def test_a_disk_is_held_against_the_floor_of_the_settings(tmp_path: Path, disk: Disk, level: str) -> None:
+    paths = Paths(tmp_path, NodeSettings())
+    [finding] = look_at_disks(paths, DiskSettings(floor_bytes=2 * GIB), None, lambda _: disk)
+    assert (finding.what, finding.level) == ("disk", level)
 
 
 def has_ipv6() -> bool:

@@ -18,8 +18,10 @@ from dopq.container_handler import folder as folder_module
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.folder import Changed, Unfit, pack, tree_of
 from dopq.container_handler.tar_archive import TarArchive
-from dopq.intake import Drop, Stamp, bundle_name, copy_to_spool, look_into, remove_drop, remove_leftovers
+from dopq.identity import Owner
+from dopq.intake import Drop, bundle_name, copy_to_spool, look_into, remove_drop, remove_leftovers
 from dopq.job import UserName
+from dopq.stamp import Stamp
 from tests.bundles import DOCKERFILE
 
 ANNA = UserName("anna")
@@ -220,13 +222,39 @@ def test_a_folder_that_changes_while_it_is_copied_is_not_taken(
 ) -> None:
     drop, stamp = only(inbox)
 
-    def meddled(folder: int, out: io.BytesIO) -> None:
-        pack(folder, out)
+    def meddled(folder: int, out: io.BytesIO) -> frozenset[Owner]:
+        owners = pack(folder, out)
         (project / "new").write_text("x")
+        return owners
 
     monkeypatch.setattr("dopq.intake.pack", meddled)
     assert copy_to_spool(drop, stamp, tmp_path / "spool") is None
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_folder_into_which_anothers_file_slips_while_it_is_copied_is_not_taken(
+    project: Path, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Swapped and swapped back, so that both looks at the names see nothing: the descriptors have seen it."""
+    drop, stamp = only(inbox)
+    monkeypatch.setattr("dopq.intake.pack", lambda folder, out: pack(folder, out) | {Owner(54002, True)})
+    with pytest.raises(OSError, match="changes all the time"):
+        copy_to_spool(drop, stamp, tmp_path / "spool")
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_owners_of_a_folder_are_those_of_all_that_is_in_it(project: Path) -> None:
+    (project / "deep").mkdir(exist_ok=True)
+    (project / "deep" / "other").write_text("x")
+    (project / "deep" / "other").chmod(0o640)
+    os.chown(project / "deep" / "other", 54002, -1)
+    folder = os.open(project, os.O_RDONLY)
+    try:
+        assert pack(folder, io.BytesIO()) == tree_of(folder).owners
+        assert Owner(54002, False) in tree_of(folder).owners
+    finally:
+        os.close(folder)
 
 
 def test_a_folder_that_has_changed_since_it_was_taken_is_not_removed(project: Path, inbox: Path) -> None:

@@ -16,9 +16,11 @@ from dopq import user_inbox
 from dopq.config import NodeSettings, Paths
 from dopq.handover import Accepted, Declined, Taken
 from dopq.inbox_watch import InboxWatch, WatchSettings
-from dopq.intake import Drop, Stamp
+from dopq.intake import Drop
 from dopq.job import JobId
 from dopq.share import Share
+from dopq.share_owners import flattening
+from dopq.stamp import Stamp
 from dopq.utils.cpu import disk
 from tests.bundles import good_bundle
 from tests.fakes import FakeClock
@@ -43,9 +45,9 @@ class Bench:
         self.full: str | None = None
         for user in (ANNA, BERT):
             (self.paths.inbox / user).mkdir()
-        settings = WatchSettings(self.paths.inbox, self.paths.spool, 0.2, 0.1, 0.5)
+        settings = WatchSettings(self.paths.inbox, self.paths.spool, self.paths.invalid, 0.2, 0.1, 0.5)
         self.watch = InboxWatch(
-            settings, self.taken.append, self.share.trouble, has_end, lambda _: self.full, self.clock, disk
+            settings, self.taken.append, self.share.trouble, has_end, lambda _: self.full, flattening, self.clock, disk
         )
 
     def inbox(self, user: str = ANNA) -> Path:
@@ -148,7 +150,7 @@ def test_the_bundles_of_a_stranger_stay_and_are_asked_about_again(bench: Bench) 
     path = good_bundle(bench.inbox() / "a.zip")
     bench.look(2)
     [taken] = bench.taken
-    bench.watch.answer(Declined(taken.key))
+    bench.watch.answer(Declined(taken.key, "no user anna is registered"))
     bench.look(10)
     assert path.exists()
     assert list(bench.paths.spool.iterdir()) == [], "nobody's bytes fill our disk"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dopq.intake import Drop, Stamp, copy_to_spool, look_into, remove_drop, users_of
+from dopq.intake import Drop, copy_to_spool, look_into, remove_drop, users_of
 from dopq.settling import Settling
+from dopq.stamp import Stamp
 from tests.platforms import ANNA, BERT, open_descriptors
 
 

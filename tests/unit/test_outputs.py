@@ -160,13 +160,14 @@ def test_hard_links_come_home_as_files_of_their_own(
     source: Path, target: Path, tmp_path: Path, file_system: None
 ) -> None:
     (tmp_path / "elsewhere").write_bytes(b"shared")
+    (tmp_path / "elsewhere").chmod(0o640)
     (source / "one").hardlink_to(tmp_path / "elsewhere")
     (source / "two").hardlink_to(tmp_path / "elsewhere")
     collect(source, target)
     assert tree(target) == {"one": b"shared", "two": b"shared"}
     (target / "one").write_bytes(b"changed")
     assert (tmp_path / "elsewhere").read_bytes() == b"shared"
-    assert stat.S_IMODE((tmp_path / "elsewhere").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "elsewhere").stat().st_mode) == 0o640
 
 
 def test_a_jobs_own_names_do_not_meet_those_of_the_moving(source: Path, target: Path, file_system: None) -> None:

@@ -44,7 +44,7 @@ class Bench:
         self.said: list[FromProvider] = []
         self.free = 100
         settings = ProviderSettings(
-            watch=WatchSettings(self.paths.inbox, self.paths.spool, 0.2, 0.1, 0.5),
+            watch=WatchSettings(self.paths.inbox, self.paths.spool, self.paths.invalid, 0.2, 0.1, 0.5),
             share=share,
             jobs=self.paths.jobs,
             rules=rules_of(Settings(), folder, has_gpus=False),
