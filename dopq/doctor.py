@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from dopq.container_handler.template import Templates
 from dopq.errors import BadConfig, DopqError
 from dopq.share import Share
 from dopq.utils import cpu
-from dopq.utils.gpu import probe_for
+from dopq.utils.gpu_probe import probe_for
 
 LOW_DISK_BYTES = 10 * 2**30
 
@@ -63,7 +64,8 @@ def _engine(settings: Settings) -> Finding:
 
 
 def _gpus(settings: Settings) -> Finding:
-    survey = probe_for(settings.gpu.devices).survey()
+    with closing(probe_for(settings.gpu.devices)) as probe:
+        survey = probe.survey()
     if not survey.gpus:
         return Finding("gpus", "warning", f"No GPUs: {survey.reason or 'none found'}", "Jobs run on the CPU alone.")
     models = ", ".join(sorted({gpu.model or "unknown model" for gpu in survey.gpus}))

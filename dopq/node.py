@@ -56,7 +56,7 @@ from dopq.utils import cpu
 from dopq.utils.clock import Clock, SystemClock
 from dopq.utils.cpu import Host
 from dopq.utils.files import write_atomic
-from dopq.utils.gpu import probe_for
+from dopq.utils.gpu_probe import probe_for
 from dopq.utils.log import logger
 from dopq.wire import Plain, time_to_wire
 

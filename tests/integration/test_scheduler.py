@@ -16,7 +16,8 @@ from dopq.job import Job, JobId, Reason, StateName, Stopping, lease_of
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
 from dopq.utils.clock import SystemClock
-from dopq.utils.gpu import GpuSurvey, SimulatedGpus
+from dopq.utils.gpu import GpuSurvey
+from dopq.utils.gpu_probe import SimulatedGpus
 from tests.fakes import FakeClock
 from tests.platforms import ANNA, BERT, Home
 from tests.waiting import wait_until
