@@ -9,6 +9,7 @@ import rich_click as click
 
 from dopq import __version__
 from dopq.cli_answers import in_words, print_json
+from dopq.cli_gpus import gpu
 from dopq.cli_images import image
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.cli_settings import config
@@ -69,5 +70,5 @@ def shutdown_queue(config_file: Path) -> None:
     click.echo(f"The node (pid {pid}) has stopped.")
 
 
-for verb in (config, user, image, templates, simulate):
+for verb in (config, user, gpu, image, templates, simulate):
     main.add_command(verb)

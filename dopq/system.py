@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from dopq.container_handler.engine import Capacity
+from dopq.gpu_offer import Offer
 from dopq.handover import Deferred
 from dopq.job import GpuId, Job, gpus_held
 from dopq.utils.cpu import Host, process_memory
-from dopq.utils.gpu import GpuSurvey
-from dopq.wire import Plain, time_to_wire
+from dopq.utils.gpu import Gpu, GpuSurvey
+from dopq.wire import Plain, reason_to_wire, time_to_wire
 
 
 def engine_to_wire(capacity: Capacity | None) -> Plain | None:
@@ -56,23 +58,27 @@ def deferred_to_wire(files: Iterable[Deferred]) -> list[Plain]:
     ]
 
 
-def gpus_to_wire(survey: GpuSurvey, jobs: Iterable[Job]) -> list[Plain]:
-    """Each GPU with what it does now and the jobs that hold it, or slots of it. What could not be read is None."""
+def gpus_to_wire(survey: GpuSurvey, offer: Offer, jobs: Iterable[Job]) -> list[Plain]:
+    """Each GPU with what it does now and the jobs that hold it, or slots of it.
+
+    What could not be read is None, with the reason in `missing`. Those that do not answer come last, with nothing but
+    their model.
+    """
     holders: dict[GpuId, list[int]] = {}
     for job in jobs:
         for gpu_id in gpus_held(job.state):
             holders.setdefault(gpu_id, []).append(int(job.id))
+    answering = {gpu.uuid for gpu in survey.gpus}
+    silent = [
+        Gpu(uuid, index=None, model=offer.models[uuid], missing={"index": "it does not answer"})
+        for uuid in sorted(offer.models.keys() - answering)
+    ]
     return [
         {
-            "uuid": gpu.uuid,
-            "index": gpu.index,
-            "model": gpu.model,
-            "memory_total_bytes": gpu.memory_total_bytes,
-            "memory_used_bytes": gpu.memory_used_bytes,
-            "utilisation_percent": gpu.utilisation_percent,
-            "temperature_c": gpu.temperature_c,
-            "power_w": gpu.power_w,
+            **asdict(gpu),
+            "missing": dict(gpu.missing),
+            "withheld": reason_to_wire(offer.withheld.get(GpuId(gpu.uuid))),
             "jobs": holders.get(GpuId(gpu.uuid), []),
         }
-        for gpu in survey.gpus
+        for gpu in (*survey.gpus, *silent)
     ]

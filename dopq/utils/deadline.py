@@ -51,10 +51,14 @@ class ImpatientChild:
             self._lock.release()
 
     def close(self) -> None:
-        """End the process. Twice is fine; the next question starts another."""
-        with self._lock:
-            if self._process is not None:
-                self._give_up(self._process)
+        """End the process, also while it is asked. Twice is fine; the next question starts another."""
+        process = self._process
+        if process is None:
+            return
+        process.kill()  # whoever waits for its answer is told so at once, and lets go of the lock
+        if self._lock.acquire(timeout=_REAP_S):
+            self._give_up(process)
+            self._lock.release()
 
     def _ask(self) -> bytes:
         process = self._living()

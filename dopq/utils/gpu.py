@@ -53,7 +53,7 @@ class Gpu:
     """
 
     uuid: str
-    index: int
+    index: int | None
     model: str | None = None
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
@@ -104,6 +104,10 @@ class GpuProbe(Protocol):
     def survey(self) -> GpuSurvey:
         """Look at the GPUs now. Takes seconds at most and never raises: trouble is a reason in the survey."""
         ...
+
+
+class ClosableProbe(GpuProbe, Protocol):
+    """One that may hold a process."""
 
     def close(self) -> None:
         """Look no more, and leave no process behind. Twice is fine."""

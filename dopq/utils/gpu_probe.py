@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from dopq.utils.deadline import ImpatientChild, NoAnswer
-from dopq.utils.gpu import MOMENTARY, ON_PAPER, Gpu, GpuProbe, GpuProcess, GpuSurvey, XidEvent
+from dopq.utils.gpu import MOMENTARY, ON_PAPER, ClosableProbe, Gpu, GpuProcess, GpuSurvey, XidEvent
 
 DEADLINE_S = 10.0
 """How long NVML may take; the first call after boot loads the driver, which takes seconds on large machines."""
@@ -23,7 +23,7 @@ DEADLINE_S = 10.0
 SIMULATE = "simulate:"
 
 
-def probe_for(devices: str | Sequence[str]) -> GpuProbe:
+def probe_for(devices: str | Sequence[str]) -> ClosableProbe:
     """The probe for the setting `[gpu] devices`: "all", "none", "simulate:N", or a list of UUIDs or indices.
 
     Raises:
@@ -61,7 +61,7 @@ class SimulatedGpus:
         return self._survey
 
     def close(self) -> None:
-        """See GpuProbe."""
+        """See ClosableProbe."""
 
 
 class NvmlGpus:
@@ -88,7 +88,7 @@ class NvmlGpus:
         return replace(self._last, xids=seen.xids)
 
     def close(self) -> None:
-        """See GpuProbe."""
+        """See ClosableProbe."""
         self._nvml.close()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dopq.utils.deadline import ImpatientChild, NoAnswer
+from tests.waiting import wait_until
 
 ECHO = "import sys\nfor line in sys.stdin: "
 Make = Callable[..., ImpatientChild]
@@ -106,6 +107,22 @@ def test_one_that_closes_its_answers_and_lives_on_is_ended(python: Make) -> None
         child.ask()
     assert child._process is not None
     assert child._process.poll() is not None
+
+
+def test_who_waits_for_an_answer_is_told_at_once_when_the_child_is_closed(python: Make) -> None:
+    child, told = python("import time; time.sleep(60)"), list[str]()
+
+    def ask() -> None:
+        with pytest.raises(NoAnswer) as trouble:
+            child.ask()
+        told.append(str(trouble.value))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    wait_until(lambda: child._process, 10.0)
+    child.close()
+    thread.join(10)
+    assert told == ["it was ended by SIGKILL"]
 
 
 def test_who_comes_while_another_waits_is_sent_away_in_time(tmp_path: Path, python: Make) -> None:
