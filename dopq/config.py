@@ -153,6 +153,7 @@ class QueueSettings(Section):
     overdue_s: Positive = 14 * 86400.0
     max_gpus_per_user: Annotated[int, Field(ge=0)] = 0
     max_jobs_per_user: Annotated[int, Field(ge=0)] = 0
+    max_early_failures: Annotated[int, Field(ge=0)] = 5
 
 
 class GpuSettings(Section):

@@ -32,6 +32,7 @@ from dopq.data_platform import DataPlatform
 from dopq.disk import Floor
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
 from dopq.forecaster import Forecaster
+from dopq.gpu_guard import GpuGuard
 from dopq.gpu_watch import GpuWatch
 from dopq.housekeeping import Housekeeping
 from dopq.image_maker import BuildLimits
@@ -161,6 +162,7 @@ class Node:
         self._scheduler = Scheduler(
             self.platform, self._gpus.offer, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
         )
+        self._gpus.subscribe(GpuGuard(self.platform, self._gpus).look)
         self._gpus.subscribe(lambda _survey: self._scheduler.wake())
         self._forecaster = Forecaster(self.platform, journal, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(gpus))

@@ -5,6 +5,7 @@ It decides nothing itself (queue_model.py does) and runs nothing itself (runner.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 
 from dopq.config import QueueSettings
 from dopq.data_platform import DataPlatform
+from dopq.early_failures import EarlyFailures
 from dopq.errors import WrongState
 from dopq.gpu_offer import Offer
 from dopq.gpu_weights import gpu_weights
@@ -50,15 +52,21 @@ class Scheduler:
         self._capacity = capacity
         self._clock = clock
         self._weights = weights or {}
+        self._early_failures = EarlyFailures(settings.max_early_failures)
+        self._changed: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
         """Begin to decide."""
-        self._platform.subscribe(lambda _job: self.wake())
+        self._platform.subscribe(self._note)
         self._platform.watch_queue(self.wake)
         self._thread.start()
+
+    def _note(self, job: Job) -> None:
+        self._changed.put(job)
+        self.wake()
 
     def wake(self) -> None:
         """Decide again: something has changed."""
@@ -84,9 +92,18 @@ class Scheduler:
         """One round of the loop; seconds after which the next is due even if nothing happens."""
         self._stop_overdue()
         self._platform.give_up_in_vain()
+        self._stop_starting_in_vain()
         for start in self._platform.decide(self._with_gpus(self._offer())).starts:
             self._begin(start)
         return self._seconds_to_next_deadline()
+
+    def _stop_starting_in_vain(self) -> None:
+        for _ in range(self._changed.qsize()):
+            self._early_failures.note(self._changed.get_nowait())
+        if trouble := self._early_failures.too_many:
+            log.error("node_drained", cause=trouble)
+            self._platform.drain("dopq", f"{trouble}; mend the node, then undrain it")
+            self._early_failures.forget()
 
     def _with_gpus(self, offer: Offer) -> Capacity:
         weights = gpu_weights(offer.models, self._weights)

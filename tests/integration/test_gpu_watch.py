@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dopq import gpu_watch as gpu_watch_module
 from dopq.errors import NotFound
+from dopq.gpu_guard import GpuGuard
 from dopq.gpu_offer import FRESH_S
 from dopq.gpu_watch import GpuWatch, heal
-from dopq.job import GpuId, Job, StateName, gpus_held
+from dopq.job import GpuId, Job, StateName, Stopping, gpus_held
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
 from dopq.utils.gpu_probe import NvmlGpus
@@ -55,6 +56,7 @@ class Bench:
             Capacity(places=9),
             self.home.clock,
         )
+        self.watch.subscribe(GpuGuard(self.home.platform, self.watch).look)
         self.watch.subscribe(lambda _survey: self.scheduler.wake())
         self.watch.start(SOON_S)
         self.scheduler.start()
@@ -207,6 +209,49 @@ def test_a_hardware_xid_keeps_its_gpu_back_across_a_restart_until_an_admin_calls
     assert bench.watch.offer().withheld[G1].code == "gpu_fault"
     heal(bench.home.journal, G1, bench.home.clock.now())
     bench.until_handed_out(G0, G1)
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        (lambda driver: driver.value("count", 1), "gpu_lost"),
+        (lambda driver: driver.error("temperature", fake_gpus.GPU_IS_LOST, gpu=1), "gpu_lost"),
+        (lambda driver: driver.value("xid", 79, gpu=1), "gpu_fault"),
+    ],
+    ids=["count shrinks", "lost", "Xid 79"],
+)
+def test_the_job_of_a_broken_gpu_is_ended_and_its_neighbour_goes_on(
+    bench: Bench, driver: FakeDriver, wish: Callable[[FakeDriver], None], code: str
+) -> None:
+    neighbour, victim = bench.starts(gpus=1), bench.starts(gpus=1)
+    assert gpus_held(victim.state) == {G1}
+    bench.home.platform.mark_running(victim.id, bench.home.clock.now())
+    wish(driver)
+    wait_until(lambda: bench.state(victim) is StateName.STOPPING, SOON_S)
+    assert bench.reason(victim) == code
+    assert bench.state(neighbour) is StateName.STARTING
+
+
+def test_a_job_with_retries_moves_to_a_healthy_gpu(bench: Bench, driver: FakeDriver) -> None:
+    job = bench.home.queued(gpus=1, retries=1)
+    wait_until(lambda: bench.state(job) is StateName.STARTING, SOON_S)
+    driver.value("xid", 48, gpu=0)
+    wait_until(lambda: bench.state(job) is StateName.STOPPING, SOON_S)
+    state = bench.home.platform.job(job.id).state
+    assert isinstance(state, Stopping)
+    bench.home.platform.try_again(job.id, state.reason)  # as the runner does once the container is gone
+    bench.home.clock.advance(60)
+    bench.scheduler.wake()
+    wait_until(lambda: gpus_held(bench.home.platform.job(job.id).state) == {G1}, SOON_S)
+
+
+def test_a_driver_that_is_silent_ends_no_job(bench: Bench, driver: FakeDriver) -> None:
+    job = bench.starts(gpus=1)
+    driver.error("count", fake_gpus.DRIVER_NOT_LOADED)
+    wait_until(lambda: bench.watch.newest.stale, SOON_S)
+    looks = bench.watch._done
+    wait_until(lambda: bench.watch._done > looks + 3, SOON_S)
+    assert bench.state(job) is StateName.STARTING
 
 
 def test_a_gpu_that_nobody_knows_cannot_be_called_healed(bench: Bench) -> None:

@@ -179,6 +179,18 @@ def test_a_gpu_that_appears_is_used(bench: Bench) -> None:
     bench.until(job, StateName.STARTING)
 
 
+def test_a_node_that_fails_every_job_drains_itself_until_it_is_undrained(bench: Bench) -> None:
+    for user in (ANNA, BERT, ANNA, BERT, ANNA):
+        job = bench.home.queued(user)
+        bench.until(job, StateName.STARTING)
+        bench.home.platform.finish(job.id, StateName.FAILED, Reason("start_failed", "x"), at=bench.home.clock.now())
+    waiting = bench.home.queued()
+    bench.until_held(waiting, "draining")
+    assert "died within 10 s of their start" in bench.told(waiting)["reason"]["sentence"]
+    bench.home.platform.undrain()
+    bench.until(waiting, StateName.STARTING)
+
+
 def test_a_stopped_scheduler_starts_nothing(bench: Bench) -> None:
     bench.scheduler.stop(5.0)
     job = bench.home.queued()
