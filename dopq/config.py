@@ -163,6 +163,10 @@ class GpuSettings(Section):
     default_gpus: Annotated[int, Field(ge=-1)] = -1
     slots_per_gpu: Annotated[int, Field(ge=1, le=MOST_SLOTS)] = 1
     weights: dict[Annotated[str, Field(min_length=1)], Positive] = {}
+    foreign: Literal["spare", "ignore"] = "spare"
+    idle_minutes: Annotated[int, Field(ge=0)] = 60
+    idle_policy: Literal["warn", "end"] = "warn"
+    overrun_policy: Literal["warn", "end"] = "warn"
 
 
 class ContainerSettings(Section):

@@ -39,6 +39,7 @@ from dopq.image_maker import BuildLimits
 from dopq.image_sweep import ImageSweep
 from dopq.images import Images
 from dopq.inbox_watch import WatchSettings
+from dopq.job_containers import JobContainers
 from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
@@ -162,7 +163,9 @@ class Node:
         self._scheduler = Scheduler(
             self.platform, self._gpus.offer, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
         )
-        self._gpus.subscribe(GpuGuard(self.platform, self._gpus).look)
+        containers = JobContainers(DockerEngine(engine_url), node_id)
+        self._guard = GpuGuard(self.platform, self._gpus, containers, settings.gpu, clock)
+        self._gpus.subscribe(self._guard.look)
         self._gpus.subscribe(lambda _survey: self._scheduler.wake())
         self._forecaster = Forecaster(self.platform, journal, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(gpus))
@@ -227,7 +230,7 @@ class Node:
             "nameserver": self.boundary.nameserver,
             "engine": engine_to_wire(self._runner.capacity),
             "machine": machine_to_wire(self._machine()),
-            "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self.platform.alive()),
+            "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self._guard.uses, self.platform.occupying()),
             "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
         }

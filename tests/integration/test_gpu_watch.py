@@ -14,11 +14,13 @@ from dopq.gpu_guard import GpuGuard
 from dopq.gpu_offer import FRESH_S
 from dopq.gpu_watch import GpuWatch, heal
 from dopq.job import GpuId, Job, StateName, Stopping, gpus_held
+from dopq.job_containers import JobContainers
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
 from dopq.utils.gpu_probe import NvmlGpus
 from tests import fake_gpus
 from tests.fake_gpus import FakeDriver
+from tests.fakes import FakeEngine
 from tests.platforms import Home
 from tests.waiting import wait_until
 
@@ -56,7 +58,9 @@ class Bench:
             Capacity(places=9),
             self.home.clock,
         )
-        self.watch.subscribe(GpuGuard(self.home.platform, self.watch).look)
+        containers = JobContainers(FakeEngine(), "cafe0001")
+        guard = GpuGuard(self.home.platform, self.watch, containers, self.home.gpu_settings, self.home.clock)
+        self.watch.subscribe(guard.look)
         self.watch.subscribe(lambda _survey: self.scheduler.wake())
         self.watch.start(SOON_S)
         self.scheduler.start()
