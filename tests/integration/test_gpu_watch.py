@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from dopq import gpu_watch as gpu_watch_module
+from dopq.cli import main
+from dopq.config import load
 from dopq.errors import NotFound
 from dopq.gpu_guard import GpuGuard
 from dopq.gpu_offer import FRESH_S
@@ -17,6 +21,7 @@ from dopq.job import GpuId, Job, StateName, Stopping, gpus_held
 from dopq.job_containers import JobContainers
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
+from dopq.store import Database, Journal
 from dopq.utils.gpu_probe import NvmlGpus
 from tests import fake_gpus
 from tests.fake_gpus import FakeDriver
@@ -261,6 +266,26 @@ def test_a_driver_that_is_silent_ends_no_job(bench: Bench, driver: FakeDriver) -
 def test_a_gpu_that_nobody_knows_cannot_be_called_healed(bench: Bench) -> None:
     with pytest.raises(NotFound, match="knows of no GPU GPU-typo"):
         heal(bench.home.journal, "GPU-typo", bench.home.clock.now())
+
+
+def test_whoever_asks_which_gpus_are_well_hears_of_an_xid_that_has_just_been_reported(
+    bench: Bench, driver: FakeDriver
+) -> None:
+    driver.value("xid", 79, gpu=0)
+    wait_until(lambda: [gpu.uuid for gpu in bench.watch.survey().gpus] == [G1], SOON_S)
+    assert not bench.watch.survey().stale
+
+
+def test_the_owner_of_the_machine_heals_a_gpu_by_a_command(tmp_path: Path) -> None:
+    settings = tmp_path / "config.toml"
+    settings.write_text("")
+    run = CliRunner().invoke
+    missing = run(main, ["gpu", "heal", "GPU-1", "--config", str(settings)])
+    assert (missing.exit_code, "knows of no GPU GPU-1" in missing.output) == (3, True)
+    with closing(Database(load(settings)[1].journal)) as database:
+        Journal(database).note("gpus", '{"GPU-1": {"model": "A100", "absent": 0, "back": 0, "fault": null}}')
+    done = run(main, ["gpu", "heal", "GPU-1", "--config", str(settings)])
+    assert (done.exit_code, "is handed out again" in done.output) == (0, True)
 
 
 def test_the_xid_of_an_application_keeps_nothing_back(bench: Bench, driver: FakeDriver) -> None:
