@@ -70,6 +70,7 @@ class NvmlGpus:
     def __init__(self, only: Sequence[str] | None = None, deadline_s: float = DEADLINE_S) -> None:
         self._only = only
         self._last = GpuSurvey()
+        self._complained = False
         # The alarm ends a child whose parent was killed while it waited for the driver.
         argv = (sys.executable, "-P", "-m", "dopq.utils.nvml", str(math.ceil(deadline_s) + 1))
         self._nvml = ImpatientChild(argv, deadline_s)
@@ -77,11 +78,9 @@ class NvmlGpus:
     def survey(self) -> GpuSurvey:
         """Look at the GPUs now; takes about twice the deadline at most, whatever the driver does."""
         try:
-            seen = _from_json(self._nvml.ask())
+            seen = self._ask()
         except NoAnswer as trouble:
             return _stale(self._last, f"asking the NVIDIA driver failed: {trouble}")
-        if seen.reason:  # NVML keeps what it saw when it was loaded: only a fresh process sees what has come back
-            self._nvml.close()
         if seen.stale:
             return _stale(self._last, seen.reason or "NVML gave no reason")
         self._last = replace(_restricted(seen, self._only), xids=())
@@ -90,6 +89,20 @@ class NvmlGpus:
     def close(self) -> None:
         """See ClosableProbe."""
         self._nvml.close()
+
+    def _ask(self) -> GpuSurvey:
+        """What NVML says. While it complains, a fresh process is asked besides.
+
+        NVML keeps what it saw when it was loaded: only a fresh process sees what has come back. The one before is asked
+        all the same, for the Xids that it has heard.
+        """
+        seen, complained = _from_json(self._nvml.ask()), self._complained
+        self._complained = seen.reason is not None
+        if not (complained and seen.reason):
+            return seen
+        self._nvml.close()
+        fresh = _from_json(self._nvml.ask())
+        return replace(fresh, xids=seen.xids + fresh.xids)
 
 
 def _restricted(survey: GpuSurvey, only: Sequence[str] | None) -> GpuSurvey:

@@ -363,6 +363,24 @@ def test_an_xid_is_told_once_and_with_its_gpu(driver: FakeDriver, probe: NvmlGpu
     assert probe.survey().xids == ()
 
 
+def test_while_one_gpu_is_lost_the_xids_of_others_are_heard(driver: FakeDriver, probe: NvmlGpus) -> None:
+    driver.error("handle", fake_gpus.GPU_IS_LOST, gpu=0)
+    for _ in range(3):
+        assert probe.survey().reason
+    driver.value("xid", 79, gpu=1)
+    told: list[XidEvent] = []
+    wait_until(lambda: told.extend(probe.survey().xids) or bool(told), 10.0)
+    assert set(told) == {XidEvent(fake_gpus.uuid(1), 79)}
+
+
+def test_what_a_process_saw_when_it_began_is_not_what_a_node_goes_by(driver: FakeDriver, probe: NvmlGpus) -> None:
+    driver.error("init", fake_gpus.DRIVER_NOT_LOADED)
+    for _ in range(2):
+        assert probe.survey().stale
+    driver.recover()
+    assert not probe.survey().stale
+
+
 def test_a_driver_without_events_is_read_all_the_same_and_says_so(driver: FakeDriver, probe: NvmlGpus) -> None:
     driver.error("events", fake_gpus.NOT_SUPPORTED)
     gpu = probe.survey().gpus[0]
