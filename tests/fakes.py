@@ -306,6 +306,11 @@ class FakeEngine:
             all_labels = {name: c.request.labels for name, c in self._containers.items()}
             return {name: its for name, its in all_labels.items() if labels.items() <= its.items()}
 
+    def ids(self, labels: Mapping[str, str]) -> Mapping[str, ContainerName]:
+        with self._scripted("ids"):
+            named = [name for name, c in self._containers.items() if labels.items() <= c.request.labels.items()]
+            return {hashlib.sha256(name.encode()).hexdigest(): name for name in named}
+
     # --- inside ---
 
     @contextmanager

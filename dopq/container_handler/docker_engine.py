@@ -277,6 +277,13 @@ class DockerEngine:
         # One that is half removed has no name any more.
         return {ContainerName(c["Names"][0].removeprefix("/")): c["Labels"] or {} for c in found if c["Names"]}
 
+    def ids(self, labels: Mapping[str, str]) -> Mapping[str, ContainerName]:
+        """See ContainerEngine."""
+        wanted = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        with self._translated("list its containers"):
+            found = self._client.containers(all=True, filters=wanted)
+        return {str(c["Id"]): ContainerName(c["Names"][0].removeprefix("/")) for c in found if c["Names"]}
+
 
 def _loaded(stream: Messages) -> ImageId:
     for message in stream:

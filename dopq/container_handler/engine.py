@@ -224,3 +224,7 @@ class ContainerEngine(Protocol):
     def containers(self, labels: Mapping[str, str]) -> Mapping[ContainerName, Mapping[str, str]]:
         """Name and labels of every container, running or not, that carries all of `labels`."""
         ...
+
+    def ids(self, labels: Mapping[str, str]) -> Mapping[str, ContainerName]:
+        """The same containers' names by the engine's own id: 64 hexadecimal digits, as in their processes' cgroups."""
+        ...

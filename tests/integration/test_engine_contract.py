@@ -6,6 +6,7 @@ A program is written twice: as a shell script for real engines, and as what the 
 from __future__ import annotations
 
 import io
+import re
 import signal
 import tarfile
 import threading
@@ -608,6 +609,9 @@ def test_containers_are_found_by_all_their_labels(bench: Bench) -> None:
     assert set(bench.engine.containers(node | {"job": "2"})) == {two}
     assert set(bench.engine.containers({"odd": "a=b c"} | node)) == {one}
     assert bench.engine.containers({"dopq.test.node": "another"}) == {}
+    ids = bench.engine.ids(node)
+    assert set(ids.values()) == {one, two}
+    assert all(re.fullmatch("[0-9a-f]{64}", it) for it in ids)
 
 
 def test_many_threads_share_one_engine(bench: Bench) -> None:

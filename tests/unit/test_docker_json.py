@@ -11,7 +11,7 @@ from dopq.container_handler.docker_json import container_body, instant, observat
 from dopq.container_handler.docker_words import is_transient, plain_words
 from dopq.container_handler.engine import Absent, Alive, ContainerName, ContainerRequest, Created, Exited, Observation
 from dopq.job import GpuId, ImageId, Mount, ResourceUse
-from dopq.utils.gpu import SimulatedGpus
+from dopq.utils.gpu_probe import SimulatedGpus
 
 GO_ZERO_TIME = "0001-01-01T00:00:00Z"
 MADE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ from dopq.container_handler.container import NODE_LABEL, container_name
 from dopq.container_handler.engine import ContainerName, ContainerRequest
 from dopq.job import JobId
 from dopq.runner import Runner, RunnerSettings
-from dopq.utils.gpu import SimulatedGpus
+from dopq.utils.gpu_probe import SimulatedGpus
 from tests.fakes import FakeEngine
 from tests.in_memory_node import InMemoryNode
 from tests.waiting import wait_until
