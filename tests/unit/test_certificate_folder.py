@@ -230,5 +230,6 @@ def test_a_node_that_uses_tls_tells_the_warning_to_all_who_look_at_it(tmp_path: 
     try:
         told = any("expires in 4 days" in warning for warning in node.system()["warnings"])
     finally:
+        node.boundary.stop(1.0)
         node.close()
     assert told is tls
