@@ -28,6 +28,7 @@ import psutil
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:1] = [str(CHECKOUT), str(CHECKOUT / "scripts")]  # not this folder, whose `queue` is not the standard one
 
+from benchmarks.bench_node import until
 from benchmarks.raw_docker import BEGAN, ENDED, RawDocker, made_at
 from benchmarks.table import Row, row_of, show
 from dopq.container_handler.docker_engine import DockerEngine
@@ -98,7 +99,9 @@ class Bench:
         [ended] = self.user.wait([job], timeout_s=60)
         if ended["state"] != "succeeded":
             sys.exit(f"Job {job} is {ended['state']}: {ended['reason']}\n{self._node.log}")
-        return made_at(self._node.outbox(USER, ended) / "output" / what)
+        file = self._node.outbox(USER, ended) / "output" / what
+        until(file.exists)
+        return made_at(file)
 
     def cpu_s(self) -> float:
         """Seconds of CPU that the node's processes have used so far."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Condition, Event
 from typing import IO, BinaryIO
 
+from dopq.container_handler import pause_image
 from dopq.container_handler.engine import (
     Absent,
     Alive,
@@ -97,7 +98,7 @@ class FakeEngine:
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
-        self.programs: dict[tuple[str, ...], Program] = {}
+        self.programs: dict[tuple[str, ...], Program] = {pause_image.COMMAND: Program(runs_on=True)}
         self.requests: list[ContainerRequest] = []
         self.image_sizes: dict[ImageId, int] = {}
         self.starts: list[ContainerName] = []
@@ -338,6 +339,8 @@ class FakeEngine:
         return self._containers[name].state if name in self._containers else Absent()
 
     def _begin(self, container: _Container) -> None:
+        if (joined := container.request.namespace) and not isinstance(self._state(joined), Alive):
+            raise EngineRefused(f"Cannot join the network of the container {joined}, which does not run.")
         program, now = container.program, self.clock.now()
         if program.start_error:
             container.state = Exited(128, now, now, error=program.start_error)

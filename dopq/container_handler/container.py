@@ -13,6 +13,11 @@ from dopq.job import Job, JobId, Lease, Mount, Work
 NODE_LABEL = "dopq.node"
 JOB_LABEL = "dopq.job"
 ATTEMPT_LABEL = "dopq.attempt"
+NAMESPACE_LABEL = "dopq.namespace"
+"""On a container that joined another's network namespace: the name of that other one."""
+
+HOSTNAME = "job"
+"""Of all jobs: a namespace and its host name stand ready before it is known who gets them."""
 
 AUTOMATIC_USER = "auto"
 _NOBODY = "65534:65534"
@@ -53,21 +58,24 @@ def container_request(
     settings: ContainerSettings,
     templates: TemplatesSettings,
     user: str | None = None,
+    namespace: ContainerName | None = None,
 ) -> ContainerRequest:
     """All that the container of a job is created from.
 
     Args:
         folder: the job's private working folder; `output` and `input` below it become /output and /input.
         data: the lab's data, seen read-only as /data and, for bundles of DoPQ 1.0, as /imgdir.
+        namespace: a container of ours whose network namespace it joins; None: it gets its own.
         user: see `job_user`. The image's home folder is not theirs, so they get another.
     """
     spec = work.spec
     home = {"HOME": _HOME} if user else {}
     identity = {"DOPQ_JOB": str(job.id), "DOPQ_ATTEMPT": str(lease.attempt)}
+    labels = {NODE_LABEL: node_id, JOB_LABEL: str(job.id), ATTEMPT_LABEL: str(lease.attempt)}
     return ContainerRequest(
         name=container_name(node_id, job.id, lease.attempt),
         image=work.image,
-        labels={NODE_LABEL: node_id, JOB_LABEL: str(job.id), ATTEMPT_LABEL: str(lease.attempt)},
+        labels={**labels, NAMESPACE_LABEL: namespace} if namespace else labels,
         mounts=_mounts(folder, data, has_input=work.has_input),
         gpus=lease.gpus,
         command=spec.command,
@@ -76,8 +84,9 @@ def container_request(
         working_dir=spec.working_dir,
         user=user,
         stop_signal=spec.stop_signal,
-        hostname=f"job-{job.id}",
+        hostname=HOSTNAME,
         network=settings.network,
+        namespace=namespace,
         memory_bytes=spec.memory_bytes or settings.memory_bytes or None,
         shm_bytes=spec.shm_bytes or settings.shm_bytes or None,
         cpus=spec.cpus,

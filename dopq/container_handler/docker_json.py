@@ -44,7 +44,7 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
         "WorkingDir": request.working_dir or "",
         "User": request.user or "",
         "StopSignal": request.stop_signal or "SIGTERM",
-        "Hostname": request.hostname,
+        "Hostname": "" if request.namespace else request.hostname,  # the engine refuses one beside a namespace
         "Healthcheck": {"Test": ["NONE"]},  # a job is judged by its exit code; a check would use its CPU for nothing
         "HostConfig": _host_config(request),
     }
@@ -52,10 +52,11 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
 
 def _host_config(request: ContainerRequest) -> dict[str, Any]:
     return {
-        "Init": True,  # PID 1 ignores signals that it does not handle, and reaps nobody: both break stopping
+        "Init": request.init,  # PID 1 ignores signals that it does not handle, and reaps nobody: both break stopping
+        "ReadonlyRootfs": request.read_only,
         "RestartPolicy": {"Name": "no"},  # an attempt runs once; what comes after is the scheduler's to decide
         "SecurityOpt": ["no-new-privileges"],
-        "NetworkMode": request.network,
+        "NetworkMode": f"container:{request.namespace}" if request.namespace else request.network,
         "Mounts": [_mount(mount) for mount in request.mounts],
         "DeviceRequests": _device_requests(request),
         "Memory": request.memory_bytes or 0,

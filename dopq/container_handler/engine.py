@@ -43,8 +43,11 @@ class ContainerRequest:
         gpus: handed over as a device request by UUID; empty asks for none and hides those that there are.
         memory_bytes: limit on memory and swap together; None for no limit.
         network: a network of the engine's: `none`, `bridge` or a name.
+        namespace: a running container whose network namespace, host name included, this one joins instead.
         labels: say which job, attempt and node the container belongs to; they win over the image's own.
         user: `uid:gid` of the process; None leaves the image's USER.
+        init: have an init of the engine's own above the process, which passes signals on and reaps.
+        read_only: nothing of the image's file system can be written.
         stop_signal: None for SIGTERM, whatever the image says: the grace period is meant to be one.
     """
 
@@ -61,10 +64,13 @@ class ContainerRequest:
     stop_signal: str | None = None
     hostname: str = "dopq"
     network: str = "none"
+    namespace: ContainerName | None = None
     memory_bytes: int | None = None
     shm_bytes: int | None = None
     cpus: float | None = None
     pids_limit: int | None = None
+    init: bool = True
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,4 +99,4 @@ def test_what_the_spec_replaces_and_what_the_node_decides() -> None:
     request = requested(spec, settings=ContainerSettings(network="none", pids_limit=99))
     assert (request.command, request.entrypoint, request.working_dir) == (("train",), ("/bin/sh",), "/w")
     assert (request.stop_signal, request.cpus) == ("SIGINT", 1.5)
-    assert (request.network, request.pids_limit, request.hostname) == ("none", 99, "job-7")
+    assert (request.network, request.pids_limit, request.hostname) == ("none", 99, "job")

@@ -29,7 +29,9 @@ def engine() -> FakeEngine:
 @pytest.fixture
 def runner(tmp_path: Path, engine: FakeEngine) -> Iterator[Runner]:
     node = InMemoryNode(tmp_path)
-    settings = RunnerSettings(NODE, Paths(tmp_path, NodeSettings()), ContainerSettings(), TemplatesSettings())
+    settings = RunnerSettings(
+        NODE, Paths(tmp_path, NodeSettings()), ContainerSettings(ready_namespaces=0), TemplatesSettings()
+    )
     runner = Runner(node.platform, engine, node.results, SimulatedGpus(0), settings, node.clock)
     yield runner
     runner.stop()
