@@ -432,6 +432,17 @@ def test_starting_what_is_not_there_is_refused(bench: Bench) -> None:
         bench.engine.start(bench.name())
 
 
+def test_a_container_joins_the_network_of_one_that_runs_and_of_no_other(bench: Bench) -> None:
+    other = bench.started(SLEEPER)
+    joins = bench.created(GREETER, namespace=other)
+    bench.engine.start(joins)
+    assert isinstance(bench.engine.wait(joins, LONG_S), Exited)
+    late = bench.created(GREETER, namespace=other)
+    bench.engine.remove(other)
+    with pytest.raises(EngineRefused):
+        bench.engine.start(late)
+
+
 def test_a_process_that_cannot_be_started_is_refused_and_counts_as_ended(bench: Bench) -> None:
     words = "unable to find user nobody-knows-me"
     bench.command("true", Program(start_error=words))
