@@ -207,6 +207,7 @@ class Paths:
         self.lock = self.state / "node.lock"
         self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"
+        self.container_key = self.state / "containers.key"
         self.spool = self.state / "spool"
         self.uploads = self.state / "uploads"
         self.jobs = self.state / "jobs"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dopq.container_handler.container import HOSTNAME, NAMESPACE_LABEL, NODE_LABEL
 from dopq.container_handler.engine import Alive, ContainerEngine, ContainerName, ContainerRequest
 from dopq.container_handler.pause_image import COMMAND, REFERENCE, pause_root
+from dopq.container_handler.proof import MAC_LABEL, Proof
 from dopq.errors import DopqError, EngineRefused, EngineUnavailable
 from dopq.job import ImageId
 from dopq.starts import Starts
@@ -33,9 +34,12 @@ _MEMORY_BYTES = 16 << 20
 class Namespaces:
     """Keeps a few namespaces ready, and knows which container was given which. Thread-safe."""
 
-    def __init__(self, engine: ContainerEngine, node_id: str, network: str, ready: int, starts: Starts) -> None:
+    def __init__(
+        self, engine: ContainerEngine, proof: Proof, node_id: str, network: str, ready: int, starts: Starts
+    ) -> None:
         """`ready`: how many stand ready; 0 for none. `network`: the engine's network that they belong to."""
         self._engine = engine
+        self._proof = proof
         self._node_id = node_id
         self._network = network
         self._wanted = ready
@@ -105,8 +109,8 @@ class Namespaces:
         with self._changed:
             if container in self._lent:
                 return self._lent[container]
-        labels = self._engine.containers({NODE_LABEL: self._node_id}).get(container, {})
-        return ContainerName(labels[NAMESPACE_LABEL]) if NAMESPACE_LABEL in labels else None
+        origin = self._engine.origin(container) if self._proof.is_ours(container) else None
+        return ContainerName(origin.labels.get(NAMESPACE_LABEL, "")) or None if origin else None
 
     def _run(self) -> None:
         while self._wait_until_some_are_missing():
@@ -143,10 +147,11 @@ class Namespaces:
             self._ready.append(name)
 
     def _request(self, name: ContainerName) -> ContainerRequest:
+        image = self._image()
         return ContainerRequest(
             name,
-            self._image(),
-            {NODE_LABEL: self._node_id},
+            image,
+            {NODE_LABEL: self._node_id, MAC_LABEL: self._proof.mac(name, image)},
             command=COMMAND,
             user=_NOBODY,
             hostname=HOSTNAME,

@@ -28,6 +28,7 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
 )
+from dopq.container_handler.proof import Proof, node_key
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, EngineRefused, EngineUnavailable
 from dopq.job import (
@@ -109,8 +110,10 @@ class Runner:
         self._lock = threading.Lock()
         self._carried: dict[JobId, threading.Thread] = {}
         self._starts = Starts()
+        self._proof = Proof(engine, node_key(settings.paths.container_key))
+        container = settings.container
         self._namespaces = Namespaces(
-            engine, settings.node_id, settings.container.network, settings.container.ready_namespaces, self._starts
+            engine, self._proof, settings.node_id, container.network, container.ready_namespaces, self._starts
         )
         self._sampler = Sampler(platform, engine, self._name)
         self._mirror = LogMirror(results)
@@ -194,7 +197,7 @@ class Runner:
     def _begin(self, job: Job, name: ContainerName, known: list[Observation]) -> Observation:
         """From the lease to a running process, from wherever a former life came to."""
         state = self._platform.job(job.id).state
-        seen = known.pop() if known else self._engine.observe(name)
+        seen = known.pop() if known else self._observe(name)
         if isinstance(seen, Exited) and seen.error and self._namespaces.has_died(name):
             self._engine.remove(name)
             seen = Absent()
@@ -212,6 +215,16 @@ class Runner:
             now = self._platform.mark_running(job.id, seen.started_at)
             if isinstance(now.state, Stopping):
                 self._ask_to_stop(now)
+        return seen
+
+    def _observe(self, name: ContainerName) -> Observation:
+        """What is there of a name that only we know to give, but anybody with the engine at hand may have taken."""
+        seen = self._engine.observe(name)
+        if not isinstance(seen, Absent) and not self._proof.is_ours(name):
+            raise EngineRefused(
+                f"The name {name} is in use by a container that is not this node's.",
+                f"Remove it if nobody needs it: `docker rm {name}`.",
+            )
         return seen
 
     def _start(self, job: Job, state: State, name: ContainerName, *, made: bool) -> None:
@@ -245,6 +258,8 @@ class Runner:
                 templates=self._settings.templates,
                 user=job_user(self._settings.container.user, service=(os.geteuid(), os.getegid())),
                 namespace=self._namespaces.lend(name),
+                machine_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+                mac=self._proof.mac(name, state.work.image),
             )
         )
 
@@ -274,13 +289,19 @@ class Runner:
             self._starts.expect_one()
             self._bring(job)
         self._starts.give_way(GIVE_WAY_S, LONGEST_GIVE_WAY_S)
-        self._quietly(lambda: self._asking(lambda: self._namespaces.remove_with(name)))
+        self._quietly(lambda: self._asking(lambda: self._remove(name)))
 
     def _lost_gpus(self, job: Job) -> frozenset[GpuId]:
         """The GPUs of a job that the machine has no more; none where nobody can say."""
         held = gpus_held(job.state)
         survey = self._probe.survey() if held else None
         return held - {GpuId(gpu.uuid) for gpu in survey.gpus} if survey and not survey.stale else frozenset()
+
+    def _remove(self, name: ContainerName) -> bool:
+        """Remove a container of ours with its namespace; whether there was one. Others stay, whatever their name."""
+        if ours := self._proof.is_ours(name):
+            self._namespaces.remove_with(name)
+        return ours
 
     def _end(self, job: Job, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId]) -> None:
         """The lease ends here: whatever is still to be done with what the job left, others may have its GPUs now."""
@@ -358,8 +379,8 @@ class Runner:
         wanted = {self._name(job) for job in self._platform.alive() if lease_of(job.state)}
         ours = {name for name in found if is_of_node(self._settings.node_id, name)}
         for name in [*(ours - wanted), *self._namespaces.left_behind(found, wanted)]:
-            self._asking(partial(self._engine.remove, name))
-            log.info("container_swept", container=name)
+            if self._asking(partial(self._remove, name)):
+                log.info("container_swept", container=name)
 
     def _name(self, job: Job) -> ContainerName:
         return container_name(self._settings.node_id, job.id, _attempt(job))

@@ -27,6 +27,7 @@ from dopq.container_handler.engine import (
     Created,
     Exited,
     Observation,
+    Origin,
 )
 from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, DopqError, EngineRefused
@@ -257,6 +258,11 @@ class FakeEngine:
     def observe(self, name: ContainerName) -> Observation:
         with self._scripted("observe"):
             return self._state(name)
+
+    def origin(self, name: ContainerName) -> Origin | None:
+        with self._scripted("origin"):
+            there = self._containers.get(name)
+            return Origin(there.request.image, there.request.labels) if there else None
 
     def wait(self, name: ContainerName, timeout_s: float) -> Exited | Absent | None:
         with self._scripted("wait"):

@@ -20,9 +20,10 @@ from dopq.container_handler.engine import (
     Created,
     Exited,
     Observation,
+    Origin,
 )
 from dopq.errors import EngineRefused, EngineUnavailable
-from dopq.job import ResourceUse
+from dopq.job import ImageId, ResourceUse
 
 _REMOVAL_TIMEOUT_S = 30.0
 
@@ -93,6 +94,17 @@ class DockerContainers:
                 if refused.status != 404:
                     raise
                 return Absent()
+
+    def origin(self, name: ContainerName) -> Origin | None:
+        """See ContainerEngine."""
+        with self._doing(f"tell what the container {name} was made from"):
+            try:
+                inspected = self._inspected(name)
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+                return None
+            return Origin(ImageId(inspected["Image"]), inspected["Config"]["Labels"] or {})
 
     def wait(self, name: ContainerName, timeout_s: float) -> Exited | Absent | None:
         """See ContainerEngine."""

@@ -112,6 +112,14 @@ class Exited:
 Observation = Absent | Created | Alive | Exited
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a container was made from: its image, and all its labels, those of the image included."""
+
+    image: ImageId
+    labels: Mapping[str, str]
+
+
 class ContainerEngine(Protocol):
     """A container engine.
 
@@ -198,6 +206,10 @@ class ContainerEngine(Protocol):
 
     def observe(self, name: ContainerName) -> Observation:
         """What the engine knows of the container now: the truth, where memory is only a hint."""
+        ...
+
+    def origin(self, name: ContainerName) -> Origin | None:
+        """What the container was made from; None when there is none of that name."""
         ...
 
     def wait(self, name: ContainerName, timeout_s: float) -> Exited | Absent | None:

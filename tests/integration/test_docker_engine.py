@@ -19,7 +19,7 @@ from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.engine import ContainerEngine, ContainerName, ContainerRequest, Exited
 from dopq.errors import BuildFailed, DopqError, EngineRefused, EngineUnavailable
 from dopq.job import ImageId, Mount
-from tests.integration.test_engine_contract import LONG_S, Bench, dockerfile
+from tests.integration.test_engine_contract import LONG_S, SLEEPER, Bench, dockerfile
 
 engine_needed = pytest.mark.engine
 NOWHERE = "unix:///nonexistent/docker.sock"
@@ -64,6 +64,27 @@ def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> None:
 def test_a_process_can_gain_no_privileges(bench: Bench) -> None:
     _, status = shell(bench, "cat /proc/self/status")
     assert "NoNewPrivs:\t1" in status
+
+
+@engine_needed
+def test_not_even_root_has_a_capability(bench: Bench) -> None:
+    _, status = shell(bench, "cat /proc/self/status", user="0:0")
+    assert [line for line in status.splitlines() if line.startswith("Cap")] == [
+        f"Cap{name}:\t0000000000000000" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")
+    ]
+
+
+@engine_needed
+def test_memory_and_swap_have_one_limit_and_cores_are_shared_by_what_was_asked(
+    bench: Bench, client: docker.APIClient
+) -> None:
+    name = bench.started(SLEEPER, memory_bytes=64 << 20, cpus=2.0)
+    host = client.inspect_container(name)["HostConfig"]
+    assert host["Memory"] == host["MemorySwap"] == 64 << 20
+    assert (host["CpuShares"], host["NanoCpus"]) == (2048, 2_000_000_000)
+    assert (host["IpcMode"], host["CgroupnsMode"], host["Runtime"]) == ("private", "private", "runc")
+    assert not host["Privileged"]
+    assert host["RestartPolicy"]["Name"] == "no"
 
 
 @engine_needed
@@ -274,6 +295,7 @@ VERBS: dict[str, Callable[[ContainerEngine], object]] = {
     "create": lambda e: e.create(ContainerRequest(NAME, ImageId("a"), labels={})),
     "start": lambda e: e.start(NAME),
     "observe": lambda e: e.observe(NAME),
+    "origin": lambda e: e.origin(NAME),
     "wait": lambda e: e.wait(NAME, 1),
     "log": lambda e: next(e.log(NAME)),
     "use": lambda e: e.use(NAME),

@@ -391,6 +391,16 @@ def test_running_out_of_memory_is_told(bench: Bench) -> None:
     assert end.exit_code == 137
 
 
+def test_a_container_tells_what_it_was_made_from(bench: Bench) -> None:
+    name = bench.created(GREETER, labels={"dopq.test.origin": "1"})
+    origin = bench.engine.origin(name)
+    assert origin is not None
+    assert origin.image == bench.image
+    assert origin.labels["dopq.test.origin"] == "1"
+    bench.engine.remove(name)
+    assert bench.engine.origin(name) is None
+
+
 def test_creating_twice_leaves_the_first_container_as_it_is(bench: Bench) -> None:
     request = bench.request(SLEEPER, labels={"dopq.test": "mine"})
     bench.engine.create(request)

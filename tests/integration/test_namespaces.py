@@ -12,6 +12,7 @@ from dopq import namespaces as namespaces_module
 from dopq.container_handler.container import HOSTNAME, NAMESPACE_LABEL
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq.container_handler.engine import Absent, Alive, ContainerName, ContainerRequest, Created, Exited
+from dopq.container_handler.proof import MAC_LABEL, Proof
 from dopq.job import Job, StateName
 from dopq.namespaces import Namespaces
 from dopq.starts import Starts
@@ -112,7 +113,7 @@ def test_killed_between_creating_and_starting_a_job_whose_namespace_dies_it_runs
     bench.runner._namespaces.stop(5.0)
     (died,) = ready(bench)
     job = bench.home.starting(ANNA, frozenset({gpu(0)}), image=bench.image)
-    labels = {"dopq.node": "abcd", NAMESPACE_LABEL: died}
+    labels = {"dopq.node": "abcd", NAMESPACE_LABEL: died, MAC_LABEL: bench.mac(bench.name(job))}
     bench.engine.create(ContainerRequest(bench.name(job), bench.image, labels, namespace=died))
     bench.engine.release(died, 137)
     bench.restart()
@@ -129,7 +130,8 @@ def test_killed_between_creating_and_starting_a_job_whose_namespace_dies_it_runs
 def test_a_real_container_sees_of_its_namespace_the_network_and_nothing_else(
     docker_engine: DockerEngine, engine_url: str, busybox_image: str, unique: str
 ) -> None:
-    namespaces = Namespaces(docker_engine, unique, "bridge", 1, Starts())
+    proof = Proof(docker_engine, b"a key of the test's own")
+    namespaces = Namespaces(docker_engine, proof, unique, "bridge", 1, Starts())
     namespaces.start()
     name = ContainerName(f"{unique}-joins")
     try:
