@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from dopq.container_handler.container import HOSTNAME, NAMESPACE_LABEL, NODE_LABEL
+from dopq.container_handler.container import HOSTNAME, JOBS_NETWORK, NAMESPACE_LABEL, NODE_LABEL
 from dopq.container_handler.engine import Alive, ContainerEngine, ContainerName, ContainerRequest
 from dopq.container_handler.pause_image import COMMAND, REFERENCE, pause_root
 from dopq.container_handler.proof import MAC_LABEL, Proof
@@ -138,6 +138,8 @@ class Namespaces:
         self._made += 1
         name = ContainerName(f"dopq-{self._node_id}-net-{self._life}-{self._made}")
         try:
+            if self._network == JOBS_NETWORK:
+                self._engine.provide_network(self._network)
             self._engine.create(self._request(name))
             self._engine.start(name)
         except DopqError:

@@ -17,7 +17,15 @@ from functools import partial
 from typing import TypeVar
 
 from dopq.config import ContainerSettings, Paths, TemplatesSettings
-from dopq.container_handler.container import NODE_LABEL, container_name, container_request, is_of_node, job_user
+from dopq.container_handler.container import (
+    JOBS_NETWORK,
+    NODE_LABEL,
+    container_name,
+    container_request,
+    is_of_node,
+    job_network,
+    job_user,
+)
 from dopq.container_handler.engine import (
     Absent,
     Alive,
@@ -110,10 +118,16 @@ class Runner:
         self._lock = threading.Lock()
         self._carried: dict[JobId, threading.Thread] = {}
         self._starts = Starts()
+        self._has_network = False  # whether that of the jobs was there in this life
         self._proof = Proof(engine, node_key(settings.paths.container_key))
         container = settings.container
         self._namespaces = Namespaces(
-            engine, self._proof, settings.node_id, container.network, container.ready_namespaces, self._starts
+            engine,
+            self._proof,
+            settings.node_id,
+            job_network(container.network),
+            container.ready_namespaces,
+            self._starts,
         )
         self._sampler = Sampler(platform, engine, self._name)
         self._mirror = LogMirror(results)
@@ -242,6 +256,9 @@ class Runner:
     def _create(self, job: Job, state: State, name: ContainerName) -> None:
         if not isinstance(state, Occupying):
             raise EngineRefused(f"Job {job.id} has no lease any more.")
+        if job_network(self._settings.container.network) == JOBS_NETWORK and not self._has_network:
+            self._engine.provide_network(JOBS_NETWORK)
+            self._has_network = True
         output = self._results.output_folder(job)
         output.mkdir(mode=0o777, parents=True, exist_ok=True)
         output.chmod(0o777)  # whoever the job's processes run as

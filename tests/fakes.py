@@ -94,6 +94,7 @@ class FakeEngine:
             line of a Dockerfile is the command `("/bin/sh", "-c", line)`.
         requests: every container that was ever created, in order.
         image_sizes: bytes of images that are not 1 MiB.
+        networks: those that were made.
         starts: every process that was ever started, by its container.
     """
 
@@ -103,6 +104,7 @@ class FakeEngine:
         self.requests: list[ContainerRequest] = []
         self.image_sizes: dict[ImageId, int] = {}
         self.starts: list[ContainerName] = []
+        self.networks: set[str] = set()
         self._commands: dict[ImageId, tuple[str, ...]] = {}  # of every image, what it runs when not told otherwise
         self._triggers: dict[ImageId, str] = {}
         self._tags: dict[str, ImageId] = {}
@@ -232,6 +234,10 @@ class FakeEngine:
             self._tags = {tag: its for tag, its in self._tags.items() if tag not in gone}
             if image and image not in self._tags.values():
                 del self._commands[image]
+
+    def provide_network(self, name: str) -> None:
+        with self._scripted("provide_network"):
+            self.networks.add(name)
 
     def create(self, request: ContainerRequest) -> None:
         with self._scripted("create"):

@@ -21,6 +21,11 @@ HOSTNAME = "job"
 """Of all jobs: a namespace and its host name stand ready before it is known who gets them."""
 
 AUTOMATIC_USER = "auto"
+_BRIDGE = "bridge"
+
+JOBS_NETWORK = "dopq-jobs"
+"""What the setting `bridge` means: on the engine's own bridge of that name all containers reach each other."""
+
 _NOBODY = "65534:65534"
 _HOME = "/tmp"  # noqa: S108 - in the container: the one folder that images let everybody write to
 
@@ -44,6 +49,11 @@ def container_name(node_id: str, job: JobId, attempt: int) -> ContainerName:
 def is_of_node(node_id: str, name: ContainerName) -> bool:
     """Whether a container bears a name that this node gives; labels alone do not tell, since images bring them too."""
     return re.fullmatch(rf"dopq-{re.escape(node_id)}-[0-9]+-[0-9]+", name) is not None
+
+
+def job_network(setting: str) -> str:
+    """The engine's network for the setting `[container] network`."""
+    return JOBS_NETWORK if setting == _BRIDGE else setting
 
 
 def job_user(setting: str, *, service: tuple[int, int]) -> str | None:
@@ -103,7 +113,7 @@ def container_request(
         user=user,
         stop_signal=spec.stop_signal,
         hostname=HOSTNAME,
-        network=settings.network,
+        network=job_network(settings.network),
         namespace=namespace,
         memory_bytes=memory_bytes,
         shm_bytes=spec.shm_bytes or settings.shm_bytes or (memory_bytes or machine_bytes) // 2 or None,

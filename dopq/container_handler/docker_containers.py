@@ -12,7 +12,7 @@ from typing import Any
 from dopq.container_handler import docker_connection
 from dopq.container_handler.docker_connection import DockerConnection, refusal
 from dopq.container_handler.docker_http import DockerHttp, Refused
-from dopq.container_handler.docker_json import container_body, observation, resource_use
+from dopq.container_handler.docker_json import container_body, keeps_apart, network_body, observation, resource_use
 from dopq.container_handler.engine import (
     Absent,
     ContainerName,
@@ -37,6 +37,21 @@ class DockerContainers:
         self._http = DockerHttp(connection.url)
         self._lock = threading.Lock()
         self._never_started: set[ContainerName] = set()  # made by us, in this life, and by nobody started since
+
+    def provide_network(self, name: str) -> None:
+        """See ContainerEngine."""
+        with self._doing(f"make the network {name}"):
+            try:
+                self._call("POST", "/networks/create", body=network_body(name))
+            except Refused as refused:
+                if refused.status != 409:  # there is one
+                    raise
+                found = self._call("GET", f"/networks/{name}")
+                if not keeps_apart(found):
+                    raise EngineRefused(
+                        f"The network {name} lets its containers reach each other.",
+                        f"Remove it, and it is made anew: `docker network rm {name}`.",
+                    ) from refused
 
     def create(self, request: ContainerRequest) -> None:
         """See ContainerEngine."""
@@ -182,7 +197,8 @@ class DockerContainers:
         timeout_s: float | None = None,
     ) -> Any:
         limit_s = docker_connection.CALL_TIMEOUT_S if timeout_s is None else timeout_s
-        return self._http.call(method, f"/containers/{what}", query, body, timeout_s=limit_s)
+        path = what if what.startswith("/") else f"/containers/{what}"
+        return self._http.call(method, path, query, body, timeout_s=limit_s)
 
     @contextmanager
     def _doing(self, doing: str) -> Iterator[None]:

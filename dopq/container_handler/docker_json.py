@@ -36,6 +36,19 @@ cannot be said (https://docs.docker.com/engine/logging/drivers/json-file/).
 """
 
 
+_NO_TRAFFIC_AMONG = {"com.docker.network.bridge.enable_icc": "false"}
+
+
+def network_body(name: str) -> dict[str, Any]:
+    """Body of `POST /networks/create`: a bridge that lets containers reach out, but not each other."""
+    return {"Name": name, "CheckDuplicate": True, "Driver": "bridge", "Options": _NO_TRAFFIC_AMONG}
+
+
+def keeps_apart(network: Mapping[str, Any]) -> bool:
+    """Whether the network of `GET /networks/{name}` is one of `network_body`."""
+    return network["Driver"] == "bridge" and _NO_TRAFFIC_AMONG.items() <= (network["Options"] or {}).items()
+
+
 def container_body(request: ContainerRequest) -> dict[str, Any]:
     """Body of `POST /containers/create`."""
     return {

@@ -192,6 +192,14 @@ class ContainerEngine(Protocol):
         """Untag an image, and delete it when that was its last tag; none of that name is fine."""
         ...
 
+    def provide_network(self, name: str) -> None:
+        """Have a network of that name whose containers reach out, but not each other. One that is there stays.
+
+        Raises:
+            EngineRefused: also where there is one of that name whose containers do reach each other.
+        """
+        ...
+
     def create(self, request: ContainerRequest) -> None:
         """Create the container; one of that name that is already there stays as it is."""
         ...

@@ -102,6 +102,43 @@ def test_a_job_without_network_has_only_itself(bench: Bench) -> None:
 
 
 @engine_needed
+def test_containers_of_the_network_of_jobs_do_not_reach_each_other(
+    bench: Bench, client: docker.APIClient, unique: str
+) -> None:
+    network = f"{unique}-net"
+    for _ in range(2):
+        bench.engine.provide_network(network)
+    try:
+        listens = "busybox nc -l -p 7000 -e busybox echo reached"
+        name = bench.name()
+        command = ("/bin/sh", "-c", f"{listens} & wait")
+        bench.engine.create(ContainerRequest(name, bench.image, labels={}, command=command, network=network))
+        bench.engine.start(name)
+        address = client.inspect_container(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
+        itself = f"until busybox nc -w 1 127.0.0.1 7000; do sleep 0.1; done & {listens}; wait"
+        assert "reached" in shell(bench, itself, network=network)[1], "the test's tools work"
+        code, text = shell(bench, f"busybox nc -w 2 {address} 7000", network=network)
+        assert code != 0
+        assert "reached" not in text
+    finally:
+        bench.tidy()
+        client.remove_network(network)
+
+
+@engine_needed
+def test_a_network_that_lets_containers_reach_each_other_is_not_taken_for_one(
+    bench: Bench, client: docker.APIClient, unique: str
+) -> None:
+    network = f"{unique}-open"
+    client.create_network(network)
+    try:
+        with pytest.raises(EngineRefused, match="reach each other"):
+            bench.engine.provide_network(network)
+    finally:
+        client.remove_network(network)
+
+
+@engine_needed
 def test_shared_memory_has_the_size_that_was_asked(bench: Bench) -> None:
     _, text = shell(bench, "cat /proc/mounts", shm_bytes=8 << 20)
     (mount,) = [line for line in text.splitlines() if " /dev/shm " in line]
@@ -292,6 +329,7 @@ VERBS: dict[str, Callable[[ContainerEngine], object]] = {
     "build": lambda e: e.build(
         dockerfile("FROM a"), tag="a:1", labels={}, log=lambda _: None, cancelled=threading.Event(), timeout_s=5
     ),
+    "provide_network": lambda e: e.provide_network("dopq-test-none"),
     "create": lambda e: e.create(ContainerRequest(NAME, ImageId("a"), labels={})),
     "start": lambda e: e.start(NAME),
     "observe": lambda e: e.observe(NAME),
