@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from datetime import datetime, timedelta
 
+from dopq.advice import advice
 from dopq.job import Ended, Held, Job, finished_at, gpu_seconds, started_at, work_of
 
 _EXIT_CODES = {
@@ -38,6 +39,8 @@ def report(job: Job) -> str:
         *_times(job),
         *_resources(job),
     ]
+    if line := advice(job):
+        lines.append(("Advice", line))
     return "".join(f"{label + ':':<14}{text}\n" for label, text in lines)
 
 
