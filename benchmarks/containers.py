@@ -31,6 +31,7 @@ sys.path[:1] = [str(CHECKOUT), str(CHECKOUT / "scripts")]  # not this folder, wh
 from benchmarks.bench_node import until
 from benchmarks.raw_docker import BEGAN, ENDED, RawDocker, made_at
 from benchmarks.table import Row, row_of, show
+from dopq.container_handler.container import JOBS_NETWORK, job_network
 from dopq.container_handler.docker_engine import DockerEngine
 from dopq_client.client import DopqClient
 from private_engine import PrivateEngine
@@ -123,6 +124,7 @@ def bench(folder: Path, url: str, network: str) -> Iterator[Bench]:
     """A node with simulated GPUs; it ends with the block."""
     with ExitStack() as stack:
         DockerEngine(url).import_image(root_with_busybox(), reference=BASE, changes=("ENV PATH=/bin",))
+        DockerEngine(url).provide_network(JOBS_NETWORK)
         home = folder / "node"
         home.mkdir()
         node = NodeProcess(home, url, free_port(), (f"gpu.devices=simulate:{GPUS}", f"container.network={network}"))
@@ -132,7 +134,7 @@ def bench(folder: Path, url: str, network: str) -> Iterator[Bench]:
         user = stack.enter_context(node.add_user(USER))
         admin = stack.enter_context(node.add_user("boss", role="admin"))
         script = ("sh", "-c", SCRIPT.format(run_s=0))
-        raw, noop = (RawDocker(url, BASE, it, network, folder / "raw") for it in (script, ("true",)))
+        raw, noop = (RawDocker(url, BASE, it, job_network(network), folder / "raw") for it in (script, ("true",)))
         yield Bench(node, user, admin, raw, noop)
 
 

@@ -58,12 +58,17 @@ class Namespaces:
             self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Make none any more. Those that stand ready are swept in the next life."""
+        """Make none any more."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def remove_ready(self) -> None:
+        """Remove those that nobody has been given. One that stays is swept in the next life."""
+        while self._ready:
+            self._engine.remove(self._ready.popleft())
 
     def lend(self, container: ContainerName) -> ContainerName | None:
         """The namespace that a container is to join, the same each time; None: it is to have one made for itself."""

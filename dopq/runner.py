@@ -73,6 +73,9 @@ DEFECT_S = 10.0
 
 WAIT_S = 30.0
 
+REMOVAL_S = 3.0
+"""How long a stop waits for the engine to remove what stands ready for jobs."""
+
 GIVE_WAY_S, LONGEST_GIVE_WAY_S = 0.05, 1.0
 """A container is removed when none has been started for so long, or after so long at the latest."""
 
@@ -153,6 +156,7 @@ class Runner:
         """Let go of every job. Containers run on."""
         self._stopping.set()
         self._namespaces.stop(RETRY_S)
+        Attempt(self._namespaces.remove_ready, "remove-namespaces").is_over(REMOVAL_S)
         self._sampler.stop(RETRY_S)
         self._mirror.stop(RETRY_S)
 

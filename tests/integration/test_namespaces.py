@@ -79,6 +79,13 @@ def test_a_job_for_which_none_stands_ready_gets_a_network_of_its_own(bench: Benc
     assert joined(bench, without) is None
 
 
+def test_a_node_that_stops_leaves_none_that_nobody_uses(bench: Bench) -> None:
+    job = running(bench)
+    wait_until(lambda: ready(bench), 5.0)
+    bench.runner.stop()
+    assert holders(bench) == {joined(bench, job)}
+
+
 @pytest.mark.parametrize("how", ["ended", "gone"])
 def test_a_job_runs_all_the_same_when_its_namespace_has_died(bench: Bench, how: str) -> None:
     bench.runner._namespaces.stop(5.0)
