@@ -319,10 +319,11 @@ class Runner:
         return held - {GpuId(gpu.uuid) for gpu in survey.gpus} if survey and not survey.stale else frozenset()
 
     def _remove(self, name: ContainerName) -> bool:
-        """Remove a container of ours with its namespace; whether there was one. Others stay, whatever their name."""
-        if ours := self._proof.is_ours(name):
-            self._namespaces.remove_with(name)
-        return ours
+        """Remove a container with its namespace, unless it is somebody else's; whether it was not."""
+        if self._proof.is_somebody_elses(name):
+            return False
+        self._namespaces.remove_with(name)
+        return True
 
     def _end(self, job: Job, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId]) -> None:
         """The lease ends here: whatever is still to be done with what the job left, others may have its GPUs now."""

@@ -9,7 +9,7 @@ import hmac
 import secrets
 from pathlib import Path
 
-from dopq.container_handler.engine import ContainerEngine, ContainerName
+from dopq.container_handler.engine import ContainerEngine, ContainerName, Origin
 from dopq.job import ImageId
 from dopq.utils.files import write_atomic
 
@@ -43,6 +43,13 @@ class Proof:
     def is_ours(self, name: ContainerName) -> bool:
         """Whether there is a container of that name and the node itself made it, of the image that it has."""
         origin = self._engine.origin(name)
-        return origin is not None and hmac.compare_digest(
-            origin.labels.get(MAC_LABEL, "").encode(), self.mac(name, origin.image).encode()
-        )
+        return origin is not None and self._fits(name, origin)
+
+    def is_somebody_elses(self, name: ContainerName) -> bool:
+        """Whether there is a container of that name that the node has not made."""
+        origin = self._engine.origin(name)
+        return origin is not None and not self._fits(name, origin)
+
+    def _fits(self, name: ContainerName, origin: Origin) -> bool:
+        said = origin.labels.get(MAC_LABEL, "")
+        return hmac.compare_digest(said.encode(), self.mac(name, origin.image).encode())

@@ -79,6 +79,14 @@ def test_a_job_for_which_none_stands_ready_gets_a_network_of_its_own(bench: Benc
     assert joined(bench, without) is None
 
 
+def test_the_namespace_of_a_container_that_somebody_removed_goes_all_the_same(bench: Bench) -> None:
+    job = running(bench)
+    wait_until(lambda: ready(bench), 5.0)
+    bench.engine.remove(bench.name(job))
+    assert bench.ended(job).outcome is StateName.LOST
+    assert holders(bench) == set(ready(bench))
+
+
 def test_a_node_that_stops_leaves_none_that_nobody_uses(bench: Bench) -> None:
     job = running(bench)
     wait_until(lambda: ready(bench), 5.0)
