@@ -38,7 +38,7 @@ FILES = 10
 TOLD = frozenset(
     (
         *("reference", "references", "bundle", "size", "name", "user"),
-        *("role", "weight", "uid", "lock", "drain", "reason", "minutes"),
+        *("role", "weight", "uid", "uuid", "lock", "drain", "reason", "minutes"),
     )
 )
 """The arguments of calls that are told: they name what was changed, and to what. No others ever are."""

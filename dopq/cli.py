@@ -12,6 +12,7 @@ from dopq.cli_answers import in_words, print_json, say
 from dopq.cli_audit import audit
 from dopq.cli_certs import cert
 from dopq.cli_changes import changing
+from dopq.cli_gpus import gpu
 from dopq.cli_images import image
 from dopq.cli_options import AS_JSON, CONFIG
 from dopq.cli_settings import config
@@ -73,5 +74,5 @@ def shutdown_queue(config_file: Path) -> None:
     say(f"The node (pid {pid}) has stopped.")
 
 
-for verb in (config, user, cert, image, templates, simulate, audit):
+for verb in (config, user, cert, gpu, image, templates, simulate, audit):
     main.add_command(verb)

@@ -122,7 +122,7 @@ def user_add(
         return
     say(f"Registered {name} ({role}). Bundles go into {inbox}")
     say(f"Token, shown this once: {issued.token}")
-    say(f"Hand it over safely; with it, until {issued.expires_at:%Y-%m-%d}: dopq-client login")
+    say(f"Hand it over safely; with it, until {issued.expires_at:%Y-%m-%d}: dopq-client login HOST --token-stdin")
 
 
 @user.command("list")
@@ -185,7 +185,7 @@ def user_passwd(name: str, password_stdin: bool, config_file: Path) -> None:
     password_hash = _hash_of_typed_password(name, known.email, from_stdin=password_stdin)
     with changing(desk.paths, "dopq user passwd", name=name):
         desk.users.set_password_hash(name, password_hash)
-    say(f"{name} has a new password; with it: dopq-client login")
+    say(f"{name} has a new password; with it: dopq-client login HOST --user {name}")
 
 
 @user.command("token")

@@ -175,6 +175,7 @@ class QueueSettings(Section):
     overdue_s: Positive = 14 * 86400.0
     max_gpus_per_user: Annotated[int, Field(ge=0)] = 0
     max_jobs_per_user: Annotated[int, Field(ge=0)] = 0
+    max_early_failures: Annotated[int, Field(ge=0)] = 5
 
 
 class GpuSettings(Section):
@@ -184,6 +185,10 @@ class GpuSettings(Section):
     default_gpus: Annotated[int, Field(ge=-1)] = -1
     slots_per_gpu: Annotated[int, Field(ge=1, le=MOST_SLOTS)] = 1
     weights: dict[Annotated[str, Field(min_length=1)], Positive] = {}
+    foreign: Literal["spare", "ignore"] = "spare"
+    idle_minutes: Annotated[int, Field(ge=0)] = 60
+    idle_policy: Literal["warn", "end"] = "warn"
+    overrun_policy: Literal["warn", "end"] = "warn"
 
 
 class ContainerSettings(Section):
@@ -194,6 +199,7 @@ class ContainerSettings(Section):
     shm_bytes: Annotated[int, Field(ge=0)] = 0
     user: str = Field(default="auto", pattern="^(auto|[0-9]{1,10}:[0-9]{1,10}|)$")
     pids_limit: Count = 4096
+    ready_namespaces: Annotated[int, Field(ge=0, le=64)] = 2
     stop_grace_s: Annotated[int, Field(ge=0)] = 10
 
 
@@ -230,6 +236,7 @@ class Paths:
         self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"
         self.certificates = self.state / "certificates"
+        self.container_key = self.state / "containers.key"
         self.spool = self.state / "spool"
         self.uploads = self.state / "uploads"
         self.jobs = self.state / "jobs"

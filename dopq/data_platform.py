@@ -209,6 +209,13 @@ class DataPlatform:
             state = lifecycle.asked_to_stop(job, becomes, reason, self._clock.now())
             return self._register.move(job, state, actor, reason.sentence)
 
+    def warn(self, job_id: JobId, warning: Reason | None) -> Job:
+        """Tell the user of a running job what is odd about it, or (None) that nothing is any more. Twice is fine."""
+        with self._lock:
+            job = self._register.live(job_id)
+            cause = warning.sentence if warning else "nothing is odd about it any more"
+            return self._register.move(job, lifecycle.warned(job, warning), Actor.SCHEDULER, cause)
+
     def try_again(self, job_id: JobId, reason: Reason) -> Job | None:
         """Put a job back into the queue whose attempt ended for `reason`: a fault of ours, with attempts left.
 

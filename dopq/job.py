@@ -90,12 +90,15 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.STARTING, _S.QUEUED): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.LOST): frozenset({Actor.RUNNER}),
-    (_S.STARTING, _S.STOPPING): frozenset({Actor.USER}),
+    (_S.STARTING, _S.STOPPING): frozenset({Actor.USER, Actor.SCHEDULER}),
+    (_S.RUNNING, _S.RUNNING): frozenset({Actor.SCHEDULER}),
     (_S.RUNNING, _S.QUEUED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.LOST): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.STOPPING): frozenset({Actor.USER, Actor.SCHEDULER}),
+    (_S.STOPPING, _S.STOPPING): frozenset({Actor.USER}),
+    (_S.STOPPING, _S.QUEUED): frozenset({Actor.RUNNER}),
     # A job may end by itself in the moment in which it is asked to stop: then its own result counts.
     (_S.STOPPING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
     (_S.STOPPING, _S.FAILED): frozenset({Actor.RUNNER}),
@@ -294,11 +297,12 @@ class Starting:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The container's process runs."""
+    """The container's process runs; `warning` is what is odd about it, for its user to know."""
 
     work: Work
     lease: Lease
     started_at: datetime
+    warning: Reason | None = None
     name: Literal[StateName.RUNNING] = StateName.RUNNING
 
 
@@ -309,7 +313,7 @@ class Stopping:
     work: Work
     lease: Lease
     started_at: datetime | None  # None: asked to stop before its process ran
-    becomes: Literal[StateName.CANCELLED, StateName.TIMED_OUT]
+    becomes: Literal[StateName.CANCELLED, StateName.TIMED_OUT, StateName.FAILED]
     reason: Reason
     since: datetime
     name: Literal[StateName.STOPPING] = StateName.STOPPING
@@ -365,7 +369,7 @@ class Job:
 
 def is_our_fault(reason: Reason) -> bool:
     """Whether a run ended for something that its user could not help: it is not charged, and may be tried again."""
-    return reason.code in {"container_gone", "gpu_lost", "start_failed"}
+    return reason.code in {"container_gone", "gpu_fault", "gpu_lost", "start_failed"}
 
 
 def work_of(state: State) -> Work | None:

@@ -108,7 +108,9 @@ def begun(job: Job, gpus: frozenset[GpuId], part: float, rate: float, now: datet
 def tried_again(job: Job, reason: Reason, now: datetime) -> Queued | None:
     """Its attempt ended for `reason`, and it is to be tried again after a while; None where it is not."""
     match job.state:
-        case Starting(work, lease) | Running(work, lease) if is_our_fault(reason):
+        case Stopping(becomes=becomes) if becomes is not StateName.FAILED:
+            return None  # somebody wants it ended, whatever it ended for
+        case Starting(work, lease) | Running(work, lease) | Stopping(work, lease) if is_our_fault(reason):
             if lease.attempt <= work.spec.retries:
                 pause_s = FIRST_PAUSE_S * 2 ** (lease.attempt - 1)
                 return Queued(replace(work, retry=Retry(lease.attempt, reason, now + timedelta(seconds=pause_s))))
@@ -127,18 +129,30 @@ def process_runs(job: Job, started_at: datetime) -> Running | Stopping:
 
 
 def asked_to_stop(job: Job, becomes: StateName, reason: Reason, now: datetime) -> Stopping:
-    """Somebody wants its container to end; `becomes` is what it is then. The first who asked counts."""
-    if becomes is not StateName.CANCELLED and becomes is not StateName.TIMED_OUT:
+    """Somebody wants its container to end; `becomes` is what it is then.
+
+    The first who asked counts; but one that is to fail may be tried again, so that a user's word still counts.
+    """
+    if becomes not in (StateName.CANCELLED, StateName.TIMED_OUT, StateName.FAILED):
         raise InvariantBroken(f"A stopped job does not become {becomes}.")
     match job.state:
         case Starting(work, lease):
             return Stopping(work, lease, None, becomes, reason, now)
         case Running(work, lease, started):
             return Stopping(work, lease, started, becomes, reason, now)
+        case Stopping(becomes=StateName.FAILED) if becomes is StateName.CANCELLED:
+            return replace(job.state, becomes=becomes, reason=reason)
         case Stopping():
             return job.state
         case _:
             raise WrongState(f"Job {job.id} is {job.state.name}; it has no container to stop.")
+
+
+def warned(job: Job, warning: Reason | None) -> State:
+    """Something is odd about a running job, or (None) nothing any more. Others have no warning and stay as they are."""
+    if isinstance(job.state, Running) and job.state.warning != warning:
+        return replace(job.state, warning=warning)
+    return job.state
 
 
 def cancelled(job: Job, reason: Reason, now: datetime) -> Stopping | Ended:

@@ -38,11 +38,14 @@ from dopq.data_platform import DataPlatform
 from dopq.disk import Floor
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
 from dopq.forecaster import Forecaster
+from dopq.gpu_guard import GpuGuard
+from dopq.gpu_watch import GpuWatch
 from dopq.housekeeping import Housekeeping
 from dopq.image_maker import BuildLimits
 from dopq.image_sweep import ImageSweep
 from dopq.images import Images
 from dopq.inbox_watch import WatchSettings
+from dopq.job_containers import JobContainers
 from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
@@ -66,11 +69,14 @@ from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock, SystemClock
 from dopq.utils.cpu import Host
 from dopq.utils.files import write_atomic
-from dopq.utils.gpu import probe_for
+from dopq.utils.gpu_probe import probe_for
 from dopq.utils.log import logger
 from dopq.wire import Plain, time_to_wire
 
 log = logger(__name__)
+
+FIRST_LOOK_S = 12.0
+"""How long the start waits for a first look at the GPUs of a machine of which none are known yet."""
 
 STOP_S = 5.0
 """What each part may take to stop before we go on without it."""
@@ -164,14 +170,20 @@ class Node:
         results = Results(outbox, paths.jobs)
         self._publisher = Publisher(self.platform, outbox, results, paths)
         runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
-        probe = probe_for(settings.gpu.devices)
-        self._runner = Runner(self.platform, DockerEngine(engine_url), results, probe, runner_settings, clock)
-        capacity = _capacity(settings, len(probe.survey().gpus))
+        self._gpus = GpuWatch(probe_for(settings.gpu.devices), journal, clock, str(settings.gpu.devices))
+        self._gpus.start(FIRST_LOOK_S)
+        self._runner = Runner(self.platform, DockerEngine(engine_url), results, self._gpus, runner_settings, clock)
+        gpus = self._gpus.offer().models
+        capacity = _capacity(settings, len(gpus))
         self._scheduler = Scheduler(
-            self.platform, probe, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
+            self.platform, self._gpus.offer, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
         )
+        containers = JobContainers(DockerEngine(engine_url), node_id)
+        self._guard = GpuGuard(self.platform, self._gpus, containers, settings.gpu, clock)
+        self._gpus.subscribe(self._guard.look)
+        self._gpus.subscribe(lambda _survey: self._scheduler.wake())
         self._forecaster = Forecaster(self.platform, journal, clock)
-        rules = rules_of(settings, paths.root, has_gpus=bool(self._scheduler.survey.gpus))
+        rules = rules_of(settings, paths.root, has_gpus=bool(gpus))
         provider = _provider_settings(settings, paths, self._share, engine_url, node_id, rules)
         images = Images(self._database)
         admission = Admission(users, settings.share.identity)
@@ -232,7 +244,8 @@ class Node:
         self._started.close()
 
     def close(self) -> None:
-        """Close the journal."""
+        """Ask the GPUs no more, and close the journal."""
+        self._gpus.stop(STOP_S)
         self._database.close()
 
     def system(self) -> Plain:
@@ -248,7 +261,7 @@ class Node:
             "nameserver": self.boundary.address,
             "engine": engine_to_wire(self._runner.capacity),
             "machine": machine_to_wire(self._machine()),
-            "gpus": gpus_to_wire(self._scheduler.survey, self.platform.alive()),
+            "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self._guard.uses, self.platform.occupying()),
             "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
         }
@@ -274,7 +287,7 @@ class Node:
         Attempt(make, f"welcome-{user.name}")
 
     def _warnings(self) -> list[str]:
-        survey = self._scheduler.survey
+        offer = self._gpus.offer()
         provider = None if self._supervisor.pid else "The Provider is not running; it is being started again."
         beat = self._supervisor.last_beat
         troubles = (
@@ -284,7 +297,8 @@ class Node:
             self._publisher.trouble,
             provider,
             *beat.troubles,
-            survey.reason if survey.gpus else None,
+            self._gpus.newest.reason if offer.models else None,
+            *(reason.sentence for reason in offer.withheld.values()),
             self._tls_trouble(),
         )
         return list(dict.fromkeys(trouble for trouble in troubles if trouble))

@@ -109,8 +109,8 @@ def share_of_gpus(demand: Demand, capacity: Capacity) -> float:
 
 
 def beyond(demands: Iterable[Demand], view: View) -> frozenset[Demand]:
-    """Those of the demands that could not be met if nobody held anything."""
-    empty = Room(view.capacity)
+    """Those of the demands that could not be met if nobody held anything and no GPU was withheld."""
+    empty = Room(view.capacity.whole())
     return frozenset(
         it for it in demands if not (empty.fits(it) and view.quota.allows(it, view.capacity, gpus=0.0, jobs=0))
     )

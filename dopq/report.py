@@ -8,8 +8,9 @@ from __future__ import annotations
 import signal
 from datetime import datetime, timedelta
 
+from dopq.advice import advice
 from dopq.clean import clean
-from dopq.job import Ended, Held, Job, finished_at, gpu_seconds, started_at, work_of
+from dopq.job import Ended, Held, Job, Running, finished_at, gpu_seconds, started_at, work_of
 
 _EXIT_CODES = {
     0: "success",
@@ -42,6 +43,8 @@ def report(job: Job) -> str:
         *_times(job),
         *_resources(job),
     ]
+    if line := advice(job):
+        lines.append(("Advice", line))
     return "".join(f"{label + ':':<14}{clean(text)}\n" for label, text in lines)
 
 
@@ -51,7 +54,8 @@ def status_text(job: Job) -> str:
     if isinstance(state, Ended):
         told = "".join(f"  - {clean(problem)}\n" for problem in state.problems)
         return clean(f"Job {job.id} ({job.name}): {state.name}. {state.reason.sentence}") + f"\n{told}"
-    why = f" {state.reason.sentence}" if isinstance(state, Held) else ""
+    odd = state.reason if isinstance(state, Held) else state.warning if isinstance(state, Running) else None
+    why = f" {odd.sentence}" if odd else ""
     return clean(f"Job {job.id} ({job.name}): {state.name}.{why}") + "\n"
 
 

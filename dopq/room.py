@@ -6,11 +6,11 @@ Pure. A GPU is handed out whole, or in `slots_per_gpu` equal slots; a job gets w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 from typing import NamedTuple, Self
 
-from dopq.job import GpuId
+from dopq.job import GpuId, Reason
 
 ROUNDING = 1e-6
 """Cores, and parts of GPUs, are sums of fractions that no float holds exactly: three tenths are not three times one."""
@@ -43,6 +43,7 @@ class Capacity:
 
     Attributes:
         places: how many jobs may occupy the node at once.
+        withheld: those of the GPUs that nobody gets at present, and why: they are sick, or used by others.
         cpus, memory_bytes: infinite where the node does not count them.
         weights: what a second of a GPU counts in usage; 1 for those that are not in it.
     """
@@ -53,6 +54,11 @@ class Capacity:
     cpus: float = float("inf")
     memory_bytes: float = float("inf")
     weights: Mapping[GpuId, float] = field(default_factory=dict)
+    withheld: Mapping[GpuId, Reason] = field(default_factory=dict)
+
+    def whole(self) -> Capacity:
+        """The same with all its GPUs handed out."""
+        return replace(self, withheld={})
 
     def part(self, demand: Demand) -> float:
         """How much a job of that demand holds of each of its GPUs, 1 for whole ones."""
@@ -68,12 +74,12 @@ class Room:
 
     def __init__(self, capacity: Capacity) -> None:
         self._slots_per_gpu = capacity.slots_per_gpu
-        self._whole = set(capacity.gpus)
+        self._known = capacity.gpus - capacity.withheld.keys()
+        self._whole = set(self._known)
         self._in_parts: dict[GpuId, int] = {}  # slots that are free of a GPU, where not all of them are
         self.places = capacity.places
         self.cpus = capacity.cpus
         self.memory_bytes = capacity.memory_bytes
-        self._known = capacity.gpus
 
     def copy(self) -> Self:
         """Another room with as much in it."""
@@ -121,7 +127,7 @@ class Room:
             yield frozenset({min(self._whole)})
 
     def take(self, demand: Demand, gpus: Iterable[GpuId]) -> None:
-        """A job of that demand occupies these GPUs; those that the node does not have (any more) count for nothing."""
+        """A job of that demand occupies these GPUs; those that it does not hand out (any more) count for nothing."""
         self._occupy(demand, gpus, 1)
 
     def give_back(self, demand: Demand, gpus: Iterable[GpuId]) -> None:

@@ -5,6 +5,7 @@ It decides nothing itself (queue_model.py does) and runs nothing itself (runner.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,20 +14,21 @@ from datetime import datetime, timedelta
 
 from dopq.config import QueueSettings
 from dopq.data_platform import DataPlatform
+from dopq.early_failures import EarlyFailures
 from dopq.errors import WrongState
+from dopq.gpu_offer import Offer
 from dopq.gpu_weights import gpu_weights
-from dopq.job import Actor, GpuId, Job, JobId, Reason, Running, StateName
+from dopq.job import Actor, Job, JobId, Reason, Running, StateName
 from dopq.queue_model import Start
 from dopq.room import Capacity
 from dopq.utils.clock import Clock
-from dopq.utils.gpu import GpuProbe, GpuSurvey
 from dopq.utils.log import logger
 from dopq.why import duration
 
 log = logger(__name__)
 
-SURVEY_S = 15.0
-"""Seconds between two looks at the GPUs; also the longest that a forgotten doorbell can matter."""
+ROUND_S = 15.0
+"""The longest that a forgotten doorbell can matter, in seconds."""
 
 
 class Scheduler:
@@ -35,34 +37,40 @@ class Scheduler:
     def __init__(
         self,
         platform: DataPlatform,
-        probe: GpuProbe,
+        offer: Callable[[], Offer],
         carry: Callable[[Job], None],
         settings: QueueSettings,
         capacity: Capacity,
         clock: Clock,
         weights: Mapping[str, float] | None = None,
     ) -> None:
-        """`capacity`: what the node has, but for the GPUs, which the probe finds; `weights`: as `gpu_weights` wants."""
+        """`capacity`: what the node has, but for the GPUs, which are on offer; `weights`: as `gpu_weights` wants."""
         self._platform = platform
-        self._probe = probe
+        self._offer = offer
         self._carry = carry
         self._settings = settings
         self._capacity = capacity
         self._clock = clock
         self._weights = weights or {}
+        self._early_failures = EarlyFailures(settings.max_early_failures)
+        self._changed: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
-        # A thread of its own: a driver that hangs must not hold up decisions.
-        self._watch = threading.Thread(target=self._watch_gpus, name="gpu-watch", daemon=True)
-        self.survey: GpuSurvey = probe.survey()
 
     def start(self) -> None:
         """Begin to decide."""
-        self._platform.subscribe(lambda _job: self._doorbell.set())
-        self._platform.watch_queue(self._doorbell.set)
+        self._platform.subscribe(self._note)
+        self._platform.watch_queue(self.wake)
         self._thread.start()
-        self._watch.start()
+
+    def _note(self, job: Job) -> None:
+        self._changed.put(job)
+        self.wake()
+
+    def wake(self) -> None:
+        """Decide again: something has changed."""
+        self._doorbell.set()
 
     def stop(self, timeout_s: float) -> None:
         """Decide nothing more."""
@@ -77,23 +85,29 @@ class Scheduler:
                 next_s = self._round()
             except Exception:
                 log.exception("scheduler_defect")
-                next_s = SURVEY_S
+                next_s = ROUND_S
             self._doorbell.wait(next_s)
-
-    def _watch_gpus(self) -> None:
-        while not self._stopping.wait(SURVEY_S):
-            self.survey = self._probe.survey()
-            self._doorbell.set()
 
     def _round(self) -> float:
         """One round of the loop; seconds after which the next is due even if nothing happens."""
         self._stop_overdue()
         self._platform.give_up_in_vain()
-        models = {GpuId(gpu.uuid): gpu.model for gpu in self.survey.gpus}
-        weights = gpu_weights(models, self._weights)
-        for start in self._platform.decide(replace(self._capacity, gpus=frozenset(models), weights=weights)).starts:
+        self._stop_starting_in_vain()
+        for start in self._platform.decide(self._with_gpus(self._offer())).starts:
             self._begin(start)
         return self._seconds_to_next_deadline()
+
+    def _stop_starting_in_vain(self) -> None:
+        for _ in range(self._changed.qsize()):
+            self._early_failures.note(self._changed.get_nowait())
+        if trouble := self._early_failures.too_many:
+            log.error("node_drained", cause=trouble)
+            self._platform.drain("dopq", f"{trouble}; mend the node, then undrain it")
+            self._early_failures.forget()
+
+    def _with_gpus(self, offer: Offer) -> Capacity:
+        weights = gpu_weights(offer.models, self._weights)
+        return replace(self._capacity, gpus=frozenset(offer.models), weights=weights, withheld=offer.withheld)
 
     def _begin(self, start: Start) -> None:
         try:
@@ -118,7 +132,7 @@ class Scheduler:
             deadlines.append(lock.until)
         if next_try := self._platform.next_try():
             deadlines.append(next_try)
-        return max(0.0, min([(deadline - now).total_seconds() for deadline in deadlines] + [SURVEY_S]))
+        return max(0.0, min([(deadline - now).total_seconds() for deadline in deadlines] + [ROUND_S]))
 
     def _deadlines(self) -> list[tuple[JobId, datetime, int]]:
         default = self._settings.default_time_limit_s

@@ -19,8 +19,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from dopq.errors import NotFound, OperatorError, StateUnreadable
-from dopq.job import FINAL, Actor, Job, JobId, StateName, UserName, finished_at
+from dopq.errors import InvariantBroken, NotFound, OperatorError, StateUnreadable
+from dopq.job import FINAL, Actor, Job, JobId, Lease, StateName, UserName, finished_at, lease_of
 from dopq.lines import Turn
 from dopq.penalty import Account
 
@@ -86,6 +86,20 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE invites (
         hash TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, expires_at TEXT NOT NULL
     ) STRICT;
+    """,
+    # What is held now. The register sees to it that nothing is held twice; this is so whatever the code above does.
+    """
+    CREATE TABLE leases (
+        job INTEGER NOT NULL REFERENCES jobs (id), gpu TEXT NOT NULL, part REAL NOT NULL CHECK (part > 0 AND part <= 1),
+        PRIMARY KEY (job, gpu)
+    ) STRICT;
+    CREATE UNIQUE INDEX leases_of_whole_gpus ON leases (gpu) WHERE part = 1;
+    CREATE TRIGGER leases_of_parts BEFORE INSERT ON leases
+        WHEN NEW.part + (SELECT total(part) FROM leases WHERE gpu = NEW.gpu) > 1.00001
+        BEGIN SELECT RAISE(ABORT, 'a part of a GPU is leased twice'); END;
+    INSERT INTO leases
+        SELECT jobs.id, held.value, coalesce(json_extract(record, '$.state.lease.part'), 1.0)
+        FROM jobs, json_each(record, '$.state.lease.gpus') AS held WHERE state IN ('starting', 'running', 'stopping');
     """,
 )
 
@@ -185,7 +199,7 @@ class Database:
         while (version := self._version()) < len(MIGRATIONS):
             with self.transaction() as tx:
                 if self._version() == version:  # else another process was quicker
-                    for statement in MIGRATIONS[version].split(";"):
+                    for statement in _statements(MIGRATIONS[version]):
                         tx.execute(statement)
                     tx.execute(f"PRAGMA user_version={version + 1}")
         if version > len(MIGRATIONS):
@@ -255,8 +269,13 @@ class Journal:
         """Record that `old` became `job`; returns it with its `seq`.
 
         `account` and `turn` are its user's, where these changed with it.
+
+        Raises:
+            InvariantBroken: it would hold what another job holds; nothing was recorded.
         """
         with self._db.transaction() as tx:
+            if (lease := lease_of(job.state)) != lease_of(old.state):
+                _lease(tx, job.id, lease)
             if turn is not None:
                 tx.execute("INSERT OR REPLACE INTO turns VALUES (?, ?, ?)", (turn.user, turn.needs_gpu, turn.at_s))
             if account is not None:
@@ -395,3 +414,25 @@ def _share_image(tx: sqlite3.Connection, old: JobId, new: JobId) -> None:
     shared = "INSERT INTO images SELECT ?, image, fingerprint FROM images WHERE job = ?"
     if not tx.execute(shared, (new, old)).rowcount:
         raise NotFound(f"The image of job {old} is not kept any more.", "Hand the bundle in again.")
+
+
+def _lease(tx: sqlite3.Connection, job: JobId, lease: Lease | None) -> None:
+    """Enter what a job holds now, instead of what it held before."""
+    tx.execute("DELETE FROM leases WHERE job = ?", (job,))
+    held = [(job, gpu, lease.part) for gpu in lease.gpus] if lease else []
+    try:
+        tx.executemany("INSERT INTO leases VALUES (?, ?, ?)", held)
+    except sqlite3.IntegrityError as error:
+        raise InvariantBroken(
+            f"Job {job} would hold a GPU, or a part of one, that another job holds: {error}."
+        ) from error
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one by one; a trigger has a semicolon of its own inside."""
+    statement = ""
+    for piece in script.split(";"):
+        statement += f"{piece};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

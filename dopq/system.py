@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from dopq.container_handler.engine import Capacity
+from dopq.gpu_offer import Offer
+from dopq.gpu_use import Use
 from dopq.handover import Deferred
 from dopq.job import GpuId, Job, gpus_held
 from dopq.utils.cpu import Host, process_memory
-from dopq.utils.gpu import GpuSurvey
-from dopq.wire import Plain, time_to_wire
+from dopq.utils.gpu import Gpu, GpuProcess, GpuSurvey
+from dopq.wire import Plain, reason_to_wire, time_to_wire
 
 
 def engine_to_wire(capacity: Capacity | None) -> Plain | None:
@@ -56,23 +59,41 @@ def deferred_to_wire(files: Iterable[Deferred]) -> list[Plain]:
     ]
 
 
-def gpus_to_wire(survey: GpuSurvey, jobs: Iterable[Job]) -> list[Plain]:
-    """Each GPU with what it does now and the jobs that hold it, or slots of it. What could not be read is None."""
+def gpus_to_wire(survey: GpuSurvey, offer: Offer, uses: Iterable[Use], jobs: Iterable[Job]) -> list[Plain]:
+    """Each GPU with what it does now and the jobs that hold it, or slots of it.
+
+    What could not be read is None, with the reason in `missing`. Those that do not answer come last, with nothing but
+    their model.
+    """
     holders: dict[GpuId, list[int]] = {}
     for job in jobs:
         for gpu_id in gpus_held(job.state):
             holders.setdefault(gpu_id, []).append(int(job.id))
+    by = {(str(use.gpu), use.process): use for use in uses}
+    answering = {gpu.uuid for gpu in survey.gpus}
+    silent = [
+        Gpu(uuid, index=None, model=offer.models[uuid], missing={"index": "it does not answer"})
+        for uuid in sorted(offer.models.keys() - answering)
+    ]
     return [
         {
-            "uuid": gpu.uuid,
-            "index": gpu.index,
-            "model": gpu.model,
-            "memory_total_bytes": gpu.memory_total_bytes,
-            "memory_used_bytes": gpu.memory_used_bytes,
-            "utilisation_percent": gpu.utilisation_percent,
-            "temperature_c": gpu.temperature_c,
-            "power_w": gpu.power_w,
+            **asdict(gpu),
+            "processes": None
+            if gpu.processes is None
+            else [_process(it, by.get((gpu.uuid, it))) for it in gpu.processes],
+            "missing": dict(gpu.missing),
+            "withheld": reason_to_wire(offer.withheld.get(GpuId(gpu.uuid))),
             "jobs": holders.get(GpuId(gpu.uuid), []),
         }
-        for gpu in survey.gpus
+        for gpu in (*survey.gpus, *silent)
     ]
+
+
+def _process(process: GpuProcess, use: Use | None) -> Plain:
+    return {
+        "pid": process.pid,
+        "memory_bytes": process.memory_bytes,
+        "user": use.user if use else None,
+        "job": int(use.job) if use and use.job is not None else None,
+        "by": str(use.by) if use else None,
+    }

@@ -22,7 +22,9 @@ def verdict(
     if isinstance(seen, Absent):
         return StateName.LOST, Reason("container_gone", "Its container is gone and nobody knows how the job ended.")
     if lost and seen.exit_code != 0:
-        return StateName.FAILED, Reason("gpu_lost", f"It ended when GPU {min(lost)} was lost to the machine.")
+        return StateName.FAILED, Reason(
+            "gpu_lost", f"It ended when GPU {min(lost)} failed: it is lost to the machine, or broken."
+        )
     return _of_its_own(seen)
 
 

@@ -1,18 +1,18 @@
 """Why a waiting job does not start: the one true reason, from the decision that left it waiting.
 
-Pure. True means: were the jobs that it names gone, and nobody ahead in the queue, the job would start; and it would not
-if any one of them had stayed.
+Pure. True means: were the jobs that it names gone, the GPUs that it names handed out, and nobody ahead in the queue,
+the job would start; and it would not if any one of the jobs had stayed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dopq.job import JobId, Reason
 from dopq.lines import Waiting
 from dopq.queue_model import Decision, share_of_gpus
 from dopq.reservation import Holding, place
-from dopq.room import ROUNDING
+from dopq.room import ROUNDING, Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ def why(job: Waiting, decision: Decision, aside: Reason | None = None) -> Why:
     if obstacle:
         return Why(obstacle)
     ending = _ending(job, decision)
+    if ending is None:
+        return _withheld(job, decision)
     if not ending:
         return _reserved(job, decision)
     reason = _full(job, decision, ending) if _Supposed(job, decision).within_quota else _quota(job, decision, ending)
@@ -105,14 +107,16 @@ class _Supposed:
             self._jobs += sign
 
 
-def _ending(job: Waiting, decision: Decision) -> list[Holding]:
-    """The jobs that have to end before it may start, the first to end first."""
+def _ending(job: Waiting, decision: Decision) -> list[Holding] | None:
+    """The jobs that have to end before it may start, the first to end first; None where that would not be enough."""
     supposed, ending = _Supposed(job, decision), []
     for it in _by_end(decision):
         if supposed.may_start:
             break
         supposed.end(it)
         ending.append(it)
+    if not supposed.may_start:
+        return None
     for it in tuple(ending):  # some end before, yet are not in the way: another GPU's slots, memory where GPUs lack
         supposed.stay(it)
         if supposed.may_start:
@@ -131,6 +135,24 @@ def _quota(job: Waiting, decision: Decision, ending: list[Holding]) -> Reason:
     bound = _jobs(quota.jobs) if jobs >= quota.jobs else _gpus(quota.gpus)
     besides = f" Besides, {_held(others, decision)}." if others else ""
     return Reason("quota", f"Waits for your own {_named(own)}: one user may have {bound} at once.{besides}")
+
+
+def _withheld(job: Waiting, decision: Decision) -> Why:
+    """It needs GPUs that nobody gets at present, and perhaps others to end besides."""
+    capacity = decision.view.capacity
+    room = Room(capacity.whole())
+    for it in decision.holding:
+        room.take(it.demand, it.gpus)
+    handed_out = replace(decision, view=replace(decision.view, capacity=capacity.whole()), room=room)
+    ending = _ending(job, handed_out) or []
+    count = len(capacity.withheld)
+    reasons = " ".join(dict.fromkeys(capacity.withheld[gpu].sentence for gpu in sorted(capacity.withheld)))
+    besides = f" Besides, {_held(ending, decision)}." if ending else ""
+    sentence = (
+        f"Waits for {_asked(job)}: {count} of {_gpus(len(capacity.gpus))} of this node {'is' if count == 1 else 'are'} "
+        f"not handed out at present. {reasons}{besides}"
+    )
+    return Why(Reason("gpus_withheld", sentence), tuple(it.id for it in ending))
 
 
 def _reserved(job: Waiting, decision: Decision) -> Why:

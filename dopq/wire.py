@@ -20,6 +20,7 @@ from dopq.job import (
     JobSpec,
     Problem,
     Reason,
+    Running,
     Stopping,
     finished_at,
     gpu_seconds,
@@ -117,6 +118,8 @@ def public(job: Plain) -> Plain:
 def _reason(job: Job, place: Place | None) -> Reason | None:
     if isinstance(job.state, Held | Stopping | Ended):
         return job.state.reason
+    if isinstance(job.state, Running):
+        return job.state.warning
     return place.reason if place else None
 
 

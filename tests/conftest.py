@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 
 from dopq.container_handler.docker_engine import DockerEngine
+from dopq_client import settings
 from private_engine import PrivateEngine
 from tests import fake_gpus
 
 # No deadline per example: two cores that also run an engine are slow at times. A failing example prints how to repeat it.
-settings.register_profile("dopq", deadline=None, print_blob=True)
-settings.load_profile("dopq")
+hypothesis_settings.register_profile("dopq", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("dopq")
 
 BUSYBOX = Path("/bin/busybox")  # Debian and Ubuntu: package busybox-static
 
@@ -30,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     unconnected = r"unclosed <socket\.socket fd=\d+, family=1, type=1, proto=0>"
     config.addinivalue_line("filterwarnings", f"ignore:{unconnected}:ResourceWarning")  # in each test
     warnings.filterwarnings("ignore", unconnected, ResourceWarning)  # and after the last one
+
+
+@pytest.fixture(autouse=True)
+def no_service_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on the machine of the tests is not theirs to talk to."""
+    monkeypatch.setattr(settings, "SYSTEM_SOCKET", Path("/nonexistent/dopq.sock"))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
 
 
 @pytest.fixture(scope="session")

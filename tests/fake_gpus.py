@@ -48,7 +48,8 @@ class FakeDriver:
     """The mood of the fake driver, which every process that has `environment` meets. Starts with two healthy GPUs.
 
     What can be set: count, driver, init, handle, uuid, name, memory_total_mb, memory_used_mb, utilisation,
-    temperature, power_mw, processes; `gpu` None means all GPUs.
+    temperature, power_mw, sm_clock_mhz, memory_clock_mhz, fan, ecc_uncorrected, mig, processes, pid, process_memory_mb,
+    events, xid; `gpu` None means all GPUs.
     """
 
     def __init__(self, library_folder: Path, mood_file: Path) -> None:

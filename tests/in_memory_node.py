@@ -153,8 +153,20 @@ class InMemoryNode:
                 "disks": [{"folder": "/srv/dopq", "total_bytes": 2**40, "free_bytes": 2**39}],
             },
             "gpus": [
-                {"uuid": "GPU-1", "model": "A100", "memory_used_bytes": 2**30, "utilisation_percent": 12, "job": None},
-                {"uuid": "GPU-2", "model": "A100", "memory_used_bytes": None, "utilisation_percent": None, "job": 7},
+                {
+                    "uuid": "GPU-1",
+                    "index": 0,
+                    "model": "A100",
+                    "memory_used_bytes": 2**30,
+                    "memory_total_bytes": 40 * 2**30,
+                    "utilisation_percent": 12,
+                    "temperature_c": 41,
+                    "power_w": 65.5,
+                    "processes": [{"pid": 4711, "memory_bytes": 2**29, "user": "eve", "job": None, "by": "stranger"}],
+                    "withheld": {"code": "gpu_foreign", "sentence": "GPU GPU-1 is used past the queue: …"},
+                    "jobs": [],
+                },
+                {"uuid": "GPU-2", "model": "A100", "memory_used_bytes": None, "utilisation_percent": None, "jobs": [7]},
             ],
             "deferred": [
                 {

@@ -19,13 +19,14 @@ from tests.waiting import wait_until
 
 @dataclass
 class NodeProcess:
-    """One node's folder, and the process that serves it, if one does."""
+    """One node's folder, and the process that serves it, if one does; `prefix`: a command that runs this process."""
 
     folder: Path
     engine_url: str
     port: int
     settings: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
     umask: int = -1
     process: subprocess.Popen[bytes] | None = None
 
@@ -82,7 +83,7 @@ class NodeProcess:
     def start(self) -> None:
         with (self.folder / "node.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dopq", "serve", "--config", str(self.config)],
+                [*self.prefix, sys.executable, "-m", "dopq", "serve", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 env=os.environ | self.environment,

@@ -20,6 +20,7 @@ from dopq.room import Capacity, Demand, Room
 USERS = [UserName(name) for name in ("anna", "bert", "cleo", "dave")]
 ANNA, BERT, CLEO, DAVE = USERS
 HOLD = Reason("held", "Its user holds it.")
+SICK = Reason("gpu_fault", "GPU-0 is sick.")
 LOCKED = Reason("locked", "olga locked the queue.")
 NOW_S = 1000.0
 HALF_LIFE_S = 7 * 86400.0
@@ -119,6 +120,8 @@ def situations(
             holding.append(Holding(JobId(1000 + number), draw(st.sampled_from(USERS)), wanted, on, since_s, limit_s))
     if draw(st.integers(0, 5)) == 0:
         capacity = replace(capacity, gpus=frozenset(sorted(capacity.gpus)[1:]))
+    if draw(st.integers(0, 3)) == 0:
+        capacity = replace(capacity, withheld={it: SICK for it in sorted(capacity.gpus) if draw(st.booleans())})
     quota = Quota(draw(st.sampled_from([math.inf, 2.0, 4.0])), draw(st.sampled_from([math.inf, 1, 2, 4])))
     jobs = [
         waiting(

@@ -15,7 +15,7 @@ from dopq.errors import DopqError, NotLoggedIn, OperatorError, ServiceUnreachabl
 from dopq.protocol.channel import Channel, CutOff, Refused
 from dopq.protocol.stream import StreamClosed, deadline
 from dopq.wire import CONTROLLER
-from dopq_client.ways import Way
+from dopq_client.ways import UnixWay, Way
 
 CONNECT_S = 4.0
 """How long a node may take to take a connection and to answer its handshake."""
@@ -66,10 +66,7 @@ class PyroLink:
         """See `Link.call`. What got no answer because the connection was cut is asked once more."""
         named = {} if changes_nothing(method) or method in KEYED else {"key": uuid.uuid4().hex}
         try:
-            return self._in_turn(method, list(arguments), named)
-        except CutOff as error:
-            if not isinstance(error.__cause__, StreamClosed):
-                raise unreachable(self.way, error) from error
+            return self._at_most_twice(method, list(arguments), named)
         except NotLoggedIn as error:
             raise self._refused(error) from error
         except UnknownCall as error:
@@ -79,10 +76,6 @@ class PyroLink:
             ) from error
         except ServiceUnreachable as error:
             raise unreachable(self.way, error) from error
-        try:
-            return self._in_turn(method, list(arguments), named)
-        except ServiceUnreachable as error:
-            raise unreachable(self.way, error) from error
 
     def close(self) -> None:
         """See `Link.close`. Hangs up for the calling thread; those of others end with their threads."""
@@ -90,6 +83,14 @@ class PyroLink:
         if channel is not None:
             channel.close()
             self._mine.channel = None
+
+    def _at_most_twice(self, method: str, arguments: list[object], named: dict[str, str]) -> Any:
+        try:
+            return self._in_turn(method, arguments, named)
+        except CutOff as error:
+            if not isinstance(error.__cause__, StreamClosed):  # no answer in time: whoever asks decides what then
+                raise
+        return self._in_turn(method, arguments, named)
 
     def _in_turn(self, method: str, arguments: list[object], named: dict[str, str]) -> Any:
         until = time.monotonic() + PATIENCE_S
@@ -119,7 +120,8 @@ class PyroLink:
         try:
             return Channel(stream, CONTROLLER, handshake, until - time.monotonic())
         except CutOff as silence:
-            if doubts := self.way.doubts():
+            doubts = self.way.doubts() if isinstance(silence.__cause__, StreamClosed) else ""
+            if doubts:
                 raise ServiceUnreachable("It gave no answer.", doubts) from silence
             raise
         except Refused as refusal:
@@ -141,7 +143,14 @@ class PyroLink:
         raise ServiceUnreachable("A nameserver answers there, but not as one should.")
 
     def _refused(self, error: NotLoggedIn) -> NotLoggedIn:
-        if error.code != NotLoggedIn.code or self._token is None:  # a wrong password, for example
+        if error.code != NotLoggedIn.code:  # a wrong password, for example
+            return error
+        if self._token is None and isinstance(self.way, UnixWay):
+            return NotLoggedIn(
+                f"The service at {self.way} does not know your account on this machine.",
+                "Ask its admin to say that it is yours (dopq user uid), or log in: dopq-client login HOST:PORT",
+            )
+        if self._token is None:
             return error
         return NotLoggedIn(
             f"The service at {self.way} does not know your token: it has expired, was ended, or is another service's.",

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +57,8 @@ def stored(profile: str) -> Account | None:
 
 def store(profile: str, account: Account) -> Path:
     """Keep an account, readable by its owner only; where it lies. Raises `UserError`."""
+    import tempfile
+
     path = file_of(profile)
     kept = {
         "host": account.address,

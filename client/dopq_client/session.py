@@ -69,15 +69,15 @@ class Session:
         if self.as_json:
             self.json_out(data, indent=2)
         else:
-            console().print(view(datetime.now(UTC).astimezone()), soft_wrap=False)
+            _print(console(), view(datetime.now(UTC).astimezone()))
 
     def say(self, text: str | RenderableType) -> None:
         """Something for people besides the answer: on stdout, with --json on stderr."""
-        console(stderr=self.as_json).print(text, soft_wrap=isinstance(text, str))
+        _print(console(stderr=self.as_json), text)
 
     def note(self, text: str | RenderableType) -> None:
         """Something about the run itself, such as progress: on stderr always."""
-        console(stderr=True).print(text, soft_wrap=isinstance(text, str))
+        _print(console(stderr=True), text)
 
     def json_out(self, data: dict[str, object], indent: int | None = None) -> None:
         """One JSON object on stdout. ASCII only, so that it can do no harm on a terminal either."""
@@ -89,3 +89,8 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def _print(on: Console, text: str | RenderableType) -> None:
+    # Nothing is cut off: a path or a fingerprint that is too long for a line goes on in the next, and can be copied.
+    on.print(text, soft_wrap=isinstance(text, str), crop=False)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from dopq.errors import NotLoggedIn
 from dopq_client import profiles
@@ -38,19 +39,11 @@ def load(profile: str | None = None, environment: Mapping[str, str] = os.environ
         return _named(parse_address(host), name, token, given)
     if given.get("DOPQ_SOCKET"):
         return LocalService(Path(given["DOPQ_SOCKET"]), token)
-    stored = profiles.stored(name)
-    if stored and (stored.token or token):
-        return replace(stored, token=token or stored.token)
+    if stored := profiles.stored(name):
+        return replace(stored, token=token or stored.token or _logged_out(stored, name))
     if name != profiles.DEFAULT:
-        raise _nobody(stored, f"There is no profile {name}.", f" --profile {name}")
-    sockets = _usual_sockets(environment)
-    for path in sockets:
-        if path.exists():
-            return LocalService(path, token)
-    looked_at = " nor ".join(map(str, sockets))
-    raise _nobody(
-        stored, f"You are not logged in to any service, and this machine has none: there is no {looked_at}.", ""
-    )
+        raise NotLoggedIn(f"There is no profile {name}.", f"Run `dopq-client login HOST:PORT --profile {name}`.")
+    return LocalService(_own_socket(environment), token)
 
 
 def at(address: str, token: str | None, fingerprint: str | None, ca: Path | None) -> Account:
@@ -85,13 +78,20 @@ def _as_remembered(account: Account, stored: Account | None) -> Account:
     return replace(account, fingerprint=stored.fingerprint, ca=stored.ca, user=stored.user)
 
 
-def _usual_sockets(environment: Mapping[str, str]) -> list[Path]:
-    """Where a service of this machine listens: that of root, or one's own."""
+def _own_socket(environment: Mapping[str, str]) -> Path:
+    """Where a service of this machine listens: that of root, else one's own."""
     runtime = environment.get("XDG_RUNTIME_DIR")
-    return [SYSTEM_SOCKET, *([Path(runtime) / "dopq" / "dopq.sock"] if runtime else [])]
+    sockets = [SYSTEM_SOCKET, *([Path(runtime) / "dopq" / "dopq.sock"] if runtime else [])]
+    for path in sockets:
+        if path.exists():
+            return path
+    looked_at = " nor ".join(map(str, sockets))
+    raise NotLoggedIn(
+        f"You are not logged in to any service, and this machine has none: there is no {looked_at}.",
+        "Run `dopq-client login HOST:PORT`.",
+    )
 
 
-def _nobody(stored: Account | None, otherwise: str, option: str) -> NotLoggedIn:
-    if stored is None:
-        return NotLoggedIn(otherwise, f"Run `dopq-client login HOST:PORT{option}`.")
-    return NotLoggedIn(f"You are logged out of {stored.address}.", f"Run `dopq-client login {stored.address}{option}`.")
+def _logged_out(stored: Account, profile: str) -> NoReturn:
+    option = f" --profile {profile}" if profile != profiles.DEFAULT else ""
+    raise NotLoggedIn(f"You are logged out of {stored.address}.", f"Run `dopq-client login{option}`.")

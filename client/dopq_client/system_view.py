@@ -1,6 +1,7 @@
 """The state of a node for people: whatever it tells, section by section.
 
-What a node can tell grows with its parts (GPUs, disks, peers), so this draws the shape of the data, not a fixed list.
+What a node can tell grows with its parts (disks, peers), so this draws the shape of the data, not a fixed list; but for
+GPUs, of which there is more to tell than fits into a line.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from dopq.clean import clean
 from dopq.wire import Plain
+from dopq_client.gpu_view import gpus_view
 from dopq_client.words import NOTHING, local, parse_time, size, span
 
 
@@ -31,6 +33,8 @@ def _section(values: Mapping[str, object], now: datetime) -> Iterator[Renderable
         yield Text(_label(key).upper(), "bold")
         if isinstance(value, Mapping):
             yield from _section(value, now)
+        elif key == "gpus":
+            yield from gpus_view(_rows(value))
         else:
             yield _table(_rows(value), now)
 

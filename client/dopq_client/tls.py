@@ -90,7 +90,7 @@ def _compare(secured: ssl.SSLSocket, host: str, pin: str | None, ca: Path | None
         raise CertificateChanged(
             f"The certificate of {host} has the fingerprint {found}, not {pin} as before. Nothing was sent to it.",
             "Ask the lab's admin whether it was renewed. If so, log in with the fingerprint that they tell you: "
-            f"dopq-client login {host} --fingerprint ... If not, somebody is posing as the service.",
+            "dopq-client login --fingerprint FINGERPRINT. If not, somebody is posing as the service.",
             fingerprint=found,
             expected=pin,
         )

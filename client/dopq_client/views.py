@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Group, OverflowMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +14,9 @@ from dopq.errors import DopqError
 from dopq.job import StateName
 from dopq_client.shapes import Explanation, JobInfo, UserStatistics, is_told_in_full
 from dopq_client.words import NOTHING, at_the_latest, elapsed, local, outcome, reason, since, size, span, start
+
+NARROW = 79
+"""Characters in a line of the narrowest terminal that we think of."""
 
 _STYLES: dict[str, str] = {
     StateName.BUILDING: "cyan",
@@ -180,13 +183,18 @@ def users_table(users: Sequence[UserStatistics]) -> RenderableType:
 
 def error_text(error: DopqError) -> RenderableType:
     """What happened, why, and what to do about it."""
-    lines = [Text.assemble(("Error: ", "bold red"), clean(error.message))]
+    lines = [Text.assemble(("Error: ", "bold red"), clean(error.message), overflow=_overflow(error.message))]
     if error.hint:
-        lines.append(Text(clean(error.hint)))
+        lines.append(Text(clean(error.hint), overflow=_overflow(error.hint)))
     problems = error.details.get("problems")
     if isinstance(problems, list) and all(isinstance(problem, Mapping) for problem in problems):
         return Group(*lines, problems_table(problems))
     return Group(*lines)
+
+
+def _overflow(text: str) -> OverflowMethod:
+    """What is longer than a line, such as a fingerprint, is left to the terminal to break, so that it can be copied."""
+    return "ignore" if max(map(len, text.split()), default=0) > NARROW else "fold"
 
 
 def _why(job: JobInfo) -> str:

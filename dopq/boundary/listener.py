@@ -54,8 +54,9 @@ class Listener(threading.Thread):
     def stop(self, timeout_s: float) -> None:
         """Take no more connections; answer what is being answered, within the time, and end all."""
         self._stopping = True
-        os.write(self._wake_write, b"\0")
-        self.join()
+        if self.is_alive():  # it may not have been started
+            os.write(self._wake_write, b"\0")
+            self.join()
         for door in self._doors:
             door.close()
         with self._lock:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 
 from dopq.config import GpuSettings
 from dopq.doctor import escapes
 from dopq.doctor.finding import Finding, ok, warning
-from dopq.utils.deadline import ImpatientCommand, NoAnswer
-from dopq.utils.gpu import probe_for
+from dopq.utils.gpu_probe import probe_for
 
 ANSWER_S = 5.0
 _COMMANDS = (("nvidia-ctk", "--version"), ("nvidia-container-cli", "--version"))
@@ -19,7 +20,8 @@ _TOOLKIT = re.compile(r"(?:CLI version|cli-version:)\s*(\S+)")
 
 def look_at_gpus(settings: GpuSettings) -> Iterator[Finding]:
     """How many there are, of which models."""
-    survey = probe_for(settings.devices).survey()
+    with closing(probe_for(settings.devices)) as probe:
+        survey = probe.survey()
     if not survey.gpus:
         yield warning("gpus", f"No GPUs: {survey.reason or 'none found'}", "Jobs run on the CPU alone.")
         return
@@ -33,10 +35,11 @@ def look_at_toolkit() -> Iterator[Finding]:
         if shutil.which(command[0]) is None:
             continue
         try:
-            said = ImpatientCommand(command, ANSWER_S).run().decode(errors="replace")
-        except NoAnswer as trouble:
+            done = subprocess.run(command, capture_output=True, timeout=ANSWER_S, check=True)
+        except (OSError, subprocess.SubprocessError) as trouble:
             yield warning("toolkit", f"{' '.join(command)}: {trouble}.", "Install the toolkit again.")
             return
+        said = done.stdout.decode(errors="replace")
         version = _TOOLKIT.search(said)
         yield from escapes.judge("toolkit", version[1] if version else said.strip())
         return

@@ -102,3 +102,11 @@ def _read(missing: dict[str, str], names: tuple[str, ...], source: Callable[[], 
     if value is None:
         missing.update(dict.fromkeys(names, "the system does not say"))
     return value
+
+
+def boot_id() -> str:
+    """A text that is another one after every start of the machine; empty where the kernel tells none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

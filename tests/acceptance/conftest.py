@@ -27,10 +27,10 @@ def make_node(tmp_path: Path, engine_url: str, docker_engine: DockerEngine) -> I
     """Makes nodes with settings of their own; ends them, and removes their containers, whatever the test did."""
     made: list[NodeProcess] = []
 
-    def make(*settings: str, environment: dict[str, str] | None = None) -> NodeProcess:
+    def make(*settings: str, environment: dict[str, str] | None = None, prefix: tuple[str, ...] = ()) -> NodeProcess:
         folder = tmp_path / f"node{len(made)}"
         folder.mkdir()
-        node = NodeProcess(folder, engine_url, free_port(), settings, environment or {})
+        node = NodeProcess(folder, engine_url, free_port(), settings, environment or {}, prefix)
         node.write_config()
         made.append(node)
         return node

@@ -71,7 +71,7 @@ def test_a_job_whose_container_was_removed_while_the_node_was_down_is_tried_agai
     script = 'echo attempt $DOPQ_ATTEMPT; [ "$DOPQ_ATTEMPT" = 2 ] && exit 0; while true; do sleep 0.1; done'
     job = alice.submit(toml_bundle("unlucky", script, "retries = 1"))["id"]
     wait_until(lambda: b"attempt 1" in b"".join(alice.logs(job)), 30.0)
-    [container] = docker_engine.containers({"dopq.node": node_id(node)})
+    [container] = docker_engine.containers({"dopq.node": node_id(node), "dopq.attempt": "1"})
     node.kill()
     docker_engine.remove(container)
     node.start()

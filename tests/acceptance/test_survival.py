@@ -44,7 +44,7 @@ def test_a_job_that_ended_while_nobody_looked_is_collected(
     log = node.share / "outbox" / "alice" / f"{job['id']}-short" / "job.log"
     wait_until(lambda: log.exists() and log.read_bytes() == b"begun\n", 30.0)
     node.kill()
-    [container] = docker_engine.containers({"dopq.node": node_id(node)})
+    [container] = docker_engine.containers({"dopq.node": node_id(node), "dopq.job": str(job["id"])})
     wait_until(lambda: isinstance(docker_engine.observe(container), Exited), 10.0)
     node.start()
     [ended] = alice.wait([job["id"]], timeout_s=30)

@@ -12,11 +12,12 @@ import pytest
 from dopq import scheduler as scheduler_module
 from dopq.config import QueueSettings
 from dopq.errors import WrongState
-from dopq.job import Job, JobId, Reason, StateName, Stopping, lease_of
+from dopq.gpu_offer import Offer
+from dopq.job import GpuId, Job, JobId, Reason, StateName, Stopping, lease_of
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
 from dopq.utils.clock import SystemClock
-from dopq.utils.gpu import GpuSurvey, SimulatedGpus
+from dopq.utils.gpu_probe import SimulatedGpus
 from tests.fakes import FakeClock
 from tests.platforms import ANNA, BERT, Home
 from tests.waiting import wait_until
@@ -31,14 +32,14 @@ class ClockOfNow(FakeClock):
         return SystemClock().now() + timedelta(seconds=self._elapsed_s)
 
 
-class Probe:
-    """GPUs that can be unplugged."""
+class OnPaper:
+    """GPUs on paper."""
 
     def __init__(self, count: int) -> None:
         self.count = count
 
-    def survey(self) -> GpuSurvey:
-        return SimulatedGpus(self.count).survey()
+    def offer(self) -> Offer:
+        return Offer({GpuId(gpu.uuid): gpu.model for gpu in SimulatedGpus(self.count).survey().gpus})
 
 
 class Bench:
@@ -46,10 +47,15 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.home = Home(folder, QueueSettings(default_time_limit_s=1000), ClockOfNow())
-        self.probe = Probe(2)
+        self.gpus = OnPaper(2)
         self.carried: list[Job] = []
         self.scheduler = Scheduler(
-            self.home.platform, self.probe, self.carried.append, self.home.settings, Capacity(places=3), self.home.clock
+            self.home.platform,
+            self.gpus.offer,
+            self.carried.append,
+            self.home.settings,
+            Capacity(places=3),
+            self.home.clock,
         )
         self.scheduler.start()
 
@@ -79,7 +85,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(scheduler_module, "SURVEY_S", NEVER_S)
+    monkeypatch.setattr(scheduler_module, "ROUND_S", NEVER_S)
     bench = Bench(tmp_path)
     yield bench
     bench.close()
@@ -97,11 +103,11 @@ def test_a_job_starts_when_it_joins_the_queue_and_is_carried_once(bench: Bench) 
 
 
 def test_what_waited_at_the_start_of_the_node_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "SURVEY_S", NEVER_S)
+    monkeypatch.setattr(scheduler_module, "ROUND_S", NEVER_S)
     before = Home(tmp_path)
     job = before.queued()
     carried: list[Job] = []
-    scheduler = Scheduler(before.restart(), SimulatedGpus(0), carried.append, before.settings, Capacity(), before.clock)
+    scheduler = Scheduler(before.restart(), Offer, carried.append, before.settings, Capacity(), before.clock)
     scheduler.start()
     wait_until(lambda: [it.id for it in carried] == [job.id], 5.0)
     scheduler.stop(5.0)
@@ -164,16 +170,25 @@ def test_a_draining_node_starts_nothing_and_says_so(bench: Bench) -> None:
     bench.until(job, StateName.STARTING)
 
 
-def test_a_gpu_that_appears_is_used_and_one_that_goes_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "SURVEY_S", 0.05)
-    bench = Bench(tmp_path)
-    bench.probe.count = 0
-    wait_until(lambda: not bench.scheduler.survey.gpus, 5.0)
+def test_a_gpu_that_appears_is_used(bench: Bench) -> None:
+    bench.gpus.count = 0
     job = bench.home.queued(gpus=1)
     bench.until_held(job, "never_fits")
-    bench.probe.count = 1
+    bench.gpus.count = 1
+    bench.scheduler.wake()
     bench.until(job, StateName.STARTING)
-    bench.close()
+
+
+def test_a_node_that_fails_every_job_drains_itself_until_it_is_undrained(bench: Bench) -> None:
+    for user in (ANNA, BERT, ANNA, BERT, ANNA):
+        job = bench.home.queued(user)
+        bench.until(job, StateName.STARTING)
+        bench.home.platform.finish(job.id, StateName.FAILED, Reason("start_failed", "x"), at=bench.home.clock.now())
+    waiting = bench.home.queued()
+    bench.until_held(waiting, "draining")
+    assert "died within 10 s of their start" in bench.told(waiting)["reason"]["sentence"]
+    bench.home.platform.undrain()
+    bench.until(waiting, StateName.STARTING)
 
 
 def test_a_stopped_scheduler_starts_nothing(bench: Bench) -> None:
@@ -261,7 +276,7 @@ def test_the_gpus_of_a_model_that_counts_double_are_charged_double(tmp_path: Pat
     home, carried = Home(tmp_path, clock=ClockOfNow()), list[Job]()
     scheduler = Scheduler(
         home.platform,
-        SimulatedGpus(2),
+        OnPaper(2).offer,
         carried.append,
         home.settings,
         Capacity(places=3),

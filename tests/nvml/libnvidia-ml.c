@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, MEGABYTE = 1 << 20 };
+enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, TIMEOUT = 10 };
+enum { MEGABYTE = 1 << 20, ROOM = 64, MIG_BASE = 0x100 };
 
 typedef struct { int index; } Device;
 typedef struct { unsigned long long total, free, used; } Memory;
@@ -16,7 +17,11 @@ typedef struct { unsigned version; unsigned long long total, reserved, free, use
 typedef struct { unsigned gpu, memory; } Utilisation;
 typedef struct { unsigned pid; unsigned long long used_memory; unsigned gpu_instance, compute_instance; } Process;
 
-static Device devices[64];
+typedef struct { Device *device; unsigned long long type, data; unsigned gpu_instance, compute_instance; } Event;
+
+static Device devices[ROOM], instances[ROOM];
+static int listened_to[ROOM];
+static long long told_xid[ROOM];
 static int initialised;
 
 /* The number that `what` has on `device` with `verb`, or `fallback` where the file does not say. The last line wins. */
@@ -184,7 +189,8 @@ int nvmlDeviceGetPowerUsage(const Device *device, unsigned *milliwatts)
 }
 
 #ifndef OLD_DRIVER
-/* The value of `processes` says how many there are; their pids are 1000, 1001, ... */
+/* The value of `processes` says how many there are; their pids count from that of `pid`, 1000, and each has as much
+ * memory as `process_memory_mb` says. */
 int nvmlDeviceGetComputeRunningProcesses_v3(const Device *device, unsigned *count, Process *processes)
 {
     long long there;
@@ -195,8 +201,85 @@ int nvmlDeviceGetComputeRunningProcesses_v3(const Device *device, unsigned *coun
     *count = (unsigned)there;
     if (there > room)
         return INSUFFICIENT_SIZE;
+    unsigned long long used = (unsigned long long)mood("process_memory_mb", device->index, "value", 1) * MEGABYTE;
     for (unsigned i = 0; i < there; i++)
-        processes[i] = (Process){.pid = 1000 + i, .used_memory = MEGABYTE};
+        processes[i] = (Process){.pid = (unsigned)mood("pid", device->index, "value", 1000) + i, .used_memory = used};
     return SUCCESS;
 }
 #endif
+
+int nvmlDeviceGetClockInfo(const Device *device, int domain, unsigned *megahertz)
+{
+    return domain == 1 ? ask_unsigned("sm_clock_mhz", device, 1410, megahertz)
+                       : ask_unsigned("memory_clock_mhz", device, 1215, megahertz);
+}
+
+int nvmlDeviceGetFanSpeed(const Device *device, unsigned *percent)
+{
+    return ask_unsigned("fan", device, 30, percent);
+}
+
+int nvmlDeviceGetTotalEccErrors(const Device *device, int kind, int since, unsigned long long *count)
+{
+    (void)kind, (void)since;
+    return ask("ecc_uncorrected", device, 0, (long long *)count);
+}
+
+/* The value of `mig` says how many instances there are; with none the mode is off. */
+int nvmlDeviceGetMigMode(const Device *device, unsigned *now, unsigned *pending)
+{
+    int error = ask_unsigned("mig", device, 0, now);
+    *pending = *now = *now > 0;
+    return error;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(const Device *device, unsigned *count)
+{
+    (void)device;
+    *count = 7;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(const Device *device, unsigned index, Device **handle)
+{
+    if (index >= mood("mig", device->index, "value", 0))
+        return NOT_FOUND;
+    instances[index].index = MIG_BASE + (int)index;
+    *handle = &instances[index];
+    return SUCCESS;
+}
+
+int nvmlEventSetCreate(void **set)
+{
+    *set = devices;
+    return trouble("events", 0);
+}
+
+int nvmlDeviceRegisterEvents(const Device *device, unsigned long long types, void *set)
+{
+    (void)types, (void)set;
+    int error = trouble("events", device->index);
+    if (error == SUCCESS)
+        listened_to[device->index] = 1;
+    return error;
+}
+
+/* Each new value of `xid` is an event, for as long as somebody waits. */
+int nvmlEventSetWait_v2(void *set, Event *event, unsigned timeout_ms)
+{
+    (void)set;
+    for (unsigned waited_ms = 0; waited_ms < timeout_ms; waited_ms += 20) {
+        for (int i = 0; i < ROOM; i++) {
+            long long code = listened_to[i] ? mood("xid", i, "value", 0) : 0;
+            if (code == told_xid[i])
+                continue;
+            told_xid[i] = code;
+            if (code) {
+                *event = (Event){.device = &devices[i], .type = 8, .data = (unsigned long long)code};
+                return SUCCESS;
+            }
+        }
+        usleep(20000);
+    }
+    return TIMEOUT;
+}

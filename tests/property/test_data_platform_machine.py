@@ -36,7 +36,9 @@ from dopq.job import (
     Reason,
     Running,
     Starting,
+    State,
     StateName,
+    Stopping,
     gpus_held,
     lease_of,
     work_of,
@@ -55,6 +57,12 @@ GONE = Reason("container_gone", "Its container is gone.")
 WHY = Reason("because", "Because.")
 
 users = st.sampled_from([ANNA, BERT])
+
+
+def may_be_tried_again(state: State) -> bool:
+    if isinstance(state, Stopping):
+        return state.becomes is StateName.FAILED
+    return isinstance(state, Starting | Running)
 
 
 def slots_of(job: Job) -> int:
@@ -157,8 +165,10 @@ class Life(RuleBasedStateMachine):
     def cancel(self, job: JobId) -> None:
         platform = self.home.platform
         state = platform.job(job).state.name
-        if state is StateName.CANCELLED or (state is StateName.STOPPING):
-            before = platform.job(job)
+        before = platform.job(job)
+        if isinstance(before.state, Stopping) and before.state.becomes is StateName.FAILED:
+            self.take(job, lambda: platform.cancel(job, "olga"), StateName.STOPPING, Actor.USER)
+        elif state in {StateName.CANCELLED, StateName.STOPPING}:
             assert platform.cancel(job, "olga") == before
         elif state in {StateName.STARTING, StateName.RUNNING}:
             self.take(job, lambda: platform.cancel(job, "olga"), StateName.STOPPING)
@@ -187,19 +197,29 @@ class Life(RuleBasedStateMachine):
             with pytest.raises(WrongState):
                 platform.release(job, olga)
 
-    @rule(job=jobs, actor=st.sampled_from([Actor.USER, Actor.SCHEDULER]))
-    def request_stop(self, job: JobId, actor: Actor) -> None:
+    @rule(
+        job=jobs,
+        actor=st.sampled_from([Actor.USER, Actor.SCHEDULER]),
+        becomes=st.sampled_from([StateName.TIMED_OUT, StateName.FAILED]),
+    )
+    def request_stop(self, job: JobId, actor: Actor, becomes: StateName) -> None:
         platform = self.home.platform
         if platform.job(job).state.name is StateName.STOPPING:
             before = platform.job(job)
-            assert platform.request_stop(job, StateName.TIMED_OUT, WHY, actor) == before
+            assert platform.request_stop(job, becomes, WHY, actor) == before
         else:
-            self.take(
-                job,
-                lambda: platform.request_stop(job, StateName.TIMED_OUT, WHY, actor),
-                StateName.STOPPING,
-                actor,
-            )
+            self.take(job, lambda: platform.request_stop(job, becomes, WHY, actor), StateName.STOPPING, actor)
+
+    @rule(job=jobs, warning=st.sampled_from([WHY, None]))
+    def warn(self, job: JobId, warning: Reason | None) -> None:
+        platform, before = self.home.platform, self.home.platform.job(job)
+        if isinstance(before.state, Ended):
+            with pytest.raises(WrongState):
+                platform.warn(job, warning)
+        elif isinstance(before.state, Running) and before.state.warning != warning:
+            self.take(job, lambda: platform.warn(job, warning), StateName.RUNNING, Actor.SCHEDULER)
+        else:
+            assert platform.warn(job, warning) == before
 
     @rule(job=jobs, outcome=outcomes, ago_s=st.floats(-10, 7200))
     def finish(self, job: JobId, outcome: Outcome, ago_s: float) -> None:
@@ -219,7 +239,7 @@ class Life(RuleBasedStateMachine):
         if isinstance(before.state, Ended):
             with pytest.raises(WrongState):
                 platform.try_again(job, GONE)
-        elif isinstance(before.state, Starting | Running) and lease and lease.attempt <= before.state.work.spec.retries:
+        elif may_be_tried_again(before.state) and lease and lease.attempt <= before.state.work.spec.retries:
             self.take(job, lambda: platform.try_again(job, GONE) or before, StateName.QUEUED, Actor.RUNNER)
         else:
             assert platform.try_again(job, GONE) is None

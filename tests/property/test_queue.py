@@ -86,7 +86,7 @@ def test_nothing_starts_while_the_queue_is_stopped_and_everybody_is_told_why(cas
 def test_a_job_that_can_never_run_here_is_told_so_and_no_other_is(case: Situation) -> None:
     decision = case.decide()
     for job in left_waiting(case, decision):
-        alone = decide(queue_of([job]), replace(case.view, holding=()))
+        alone = decide(queue_of([job]), replace(case.view, holding=(), capacity=case.view.capacity.whole()))
         is_told = why(job, decision, case.aside.get(job.id)).reason.code == "never_fits"
         assert is_told == (not alone.starts)
         if job.id not in case.aside:

@@ -46,6 +46,13 @@ def turns_of_two(
     return {**case.turns, **not_due}
 
 
+def as_named(answer: Why, decision: Decision) -> Decision:
+    """The decision with the GPUs handed out that the answer names."""
+    if answer.reason.code != "gpus_withheld":
+        return decision
+    return replace(decision, view=replace(decision.view, capacity=decision.view.capacity.whole()))
+
+
 def holding(
     number: int, user: str, demand: Demand, *on: GpuId, since_s: float = 0.0, limit_s: float = 2000.0
 ) -> Holding:
@@ -118,7 +125,14 @@ def test_the_reason_is_true_without_whom_it_names_the_job_starts(case: Situation
     for job, decision, answer in answers(case):
         if answer.reason.code != "never_fits":
             holders = frozenset(it.id for it in decision.holding)
-            assert starts_if_only(job, decision, holders - set(answer.waits_for))
+            assert starts_if_only(job, as_named(answer, decision), holders - set(answer.waits_for))
+
+
+@given(situations())
+def test_a_job_that_waits_for_withheld_gpus_starts_by_nobodys_end(case: Situation) -> None:
+    for job, decision, answer in answers(case):
+        if answer.reason.code == "gpus_withheld":
+            assert not starts_if_only(job, decision, frozenset())
 
 
 @given(situations())
@@ -129,7 +143,8 @@ def test_none_whom_a_reason_names_is_superfluous(case: Situation) -> None:
     for job, decision, answer in answers(case):
         holders = frozenset(it.id for it in decision.holding)
         for named in answer.waits_for:
-            assert not starts_if_only(job, decision, holders - set(answer.waits_for) | {named})
+            left = holders - set(answer.waits_for) | {named}
+            assert not starts_if_only(job, as_named(answer, decision), left)
 
 
 @given(situations())
@@ -166,7 +181,7 @@ def test_what_is_waited_for_is_over_when_the_reason_says(case: Situation) -> Non
     """All limits hold from now on, and nothing else starts: then the job could, at that moment."""
     for job, decision, answer in answers(case):
         if answer.at_s is None:
-            assert answer.reason.code == "never_fits"
+            assert answer.reason.code in {"never_fits", "gpus_withheld"}
         elif answer.waits_for:
             left = frozenset(it.id for it in decision.holding if it.until_s(NOW_S) > answer.at_s)
             assert starts_if_only(job, decision, left)

@@ -222,7 +222,7 @@ def test_a_certificate_that_cannot_be_read_is_warned_of(lab: Paths) -> None:
 
 @pytest.mark.parametrize("tls", [True, False])
 def test_a_node_that_uses_tls_tells_the_warning_to_all_who_look_at_it(tmp_path: Path, tls: bool) -> None:
-    settings = Settings(remote=RemoteSettings(tls=tls, nameserver_port=0), gpu=GpuSettings(devices="none"))
+    settings = Settings(remote=RemoteSettings(tls=tls, port=0, socket="off"), gpu=GpuSettings(devices="none"))
     paths = Paths(tmp_path, settings.node)
     paths.make()
     folder.begin(paths, "lab1", [], datetime.now(UTC) - timedelta(days=NODE_DAYS - 5))
@@ -230,5 +230,6 @@ def test_a_node_that_uses_tls_tells_the_warning_to_all_who_look_at_it(tmp_path: 
     try:
         told = any("expires in 4 days" in warning for warning in node.system()["warnings"])
     finally:
+        node.boundary.stop(1.0)
         node.close()
     assert told is tls

@@ -168,7 +168,10 @@ def test_history_shows_mine_and_no_more_than_asked(run: Terminal, node: InMemory
 
 
 def test_whoami_tells_name_role_and_place(run: Terminal) -> None:
-    assert run("whoami").stdout == "anna (user, weight 1) at gpu1:9090\n"
+    told = run("whoami").stdout
+    assert told.startswith(
+        "anna (user, weight 1) at gpu1:9090, in the clear, on this machine; your token holds until 20"
+    )
 
 
 # --- waiting and the exit codes ---------------------------------------------------------------------------------------
@@ -347,27 +350,6 @@ def test_fetch_refuses_a_path_that_leads_out(run: Terminal, node: InMemoryNode) 
 # --- account ----------------------------------------------------------------------------------------------------------
 
 
-def test_login_keeps_what_the_service_confirms(run: Terminal, node: InMemoryNode) -> None:
-    result = run("login", "gpu2:1234", "--token-stdin", stdin=node.tokens["bert"] + "\n")
-    assert result.exit_code == 0
-    assert "Logged in as bert at gpu2:1234" in result.stdout
-    assert node.tokens["bert"] not in result.output
-    assert run("whoami", DOPQ_HOST="", DOPQ_TOKEN="").stdout == "bert (user, weight 1) at gpu2:1234\n"
-    assert run("logout").stdout == "Logged out.\n"
-    assert run("logout").stdout == "You were not logged in.\n"
-
-
-def test_login_with_an_unknown_token_keeps_nothing(run: Terminal) -> None:
-    assert run("login", "gpu2", "--token-stdin", stdin="wrong\n").exit_code == 4
-    assert run("logout").stdout == "You were not logged in.\n"
-
-
-def test_login_without_a_terminal_asks_for_the_option(run: Terminal) -> None:
-    result = run("login", "gpu2")
-    assert result.exit_code == 2
-    assert "--token-stdin" in result.stderr
-
-
 def test_who_is_not_logged_in_is_told_how(run: Terminal) -> None:
     result = run("status", DOPQ_HOST="", DOPQ_TOKEN="")
     assert result.exit_code == 4
@@ -488,7 +470,7 @@ def test_every_verb_hangs_up(run: Terminal) -> None:
 # --- start-up ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["--version"], ["--help"], ["status", "--help"]])
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["status", "--help"], ["login", "--help"]])
 def test_help_and_version_load_nothing_heavy(words: list[str]) -> None:
     program = f"""
 import sys
@@ -496,7 +478,7 @@ from dopq_client.cli import main
 try:
     main({words!r})
 except SystemExit as end:
-    heavy = sorted({{"rich", "Pyro5", "msgpack", "pydantic", "platformdirs"}} & set(sys.modules))
+    heavy = sorted({{"rich", "Pyro5", "msgpack", "pydantic", "platformdirs", "ssl"}} & set(sys.modules))
     print(end.code, heavy)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

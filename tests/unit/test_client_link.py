@@ -110,6 +110,18 @@ def test_a_connection_that_was_cut_meanwhile_is_made_anew(node: InMemoryNode, po
         assert link.call("cancel_job", str(job.id))["state"] == "stopping"
 
 
+def test_a_token_that_ends_under_an_open_connection_is_told_so_also_when_that_was_cut(
+    node: InMemoryNode, port: int
+) -> None:
+    with linked(port, node.tokens["anna"]) as link:
+        assert link.call("whoami")["user"] == "anna"
+        node.logins.end_all("anna")
+        for _ in range(2):
+            with pytest.raises(NotLoggedIn, match="has expired, was ended"):
+                link.call("whoami")
+            cut(link)
+
+
 class LosesAnswers:
     """A way to a node on which the connection breaks after each of the first `lost` calls has reached it."""
 

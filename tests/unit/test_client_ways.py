@@ -17,10 +17,11 @@ from dopq.config import NodeSettings, Paths
 from dopq.errors import CertificateChanged, CertificateUnknown, ServiceUnreachable
 from dopq.tls import peer_name, server_context
 from dopq.utils.clock import SystemClock
-from dopq_client import ways
+from dopq_client import link, ways
+from dopq_client.account import Account
 from dopq_client.dial import dial
 from dopq_client.link import PyroLink
-from dopq_client.ways import TcpWay, TlsWay, UnixWay
+from dopq_client.ways import TcpWay, TlsWay, UnixWay, way_to
 from tests.boundary_alone import boundary_alone
 
 Found = list[tuple[int, int, int, str, tuple[object, ...]]]
@@ -96,6 +97,19 @@ def test_all_addresses_together_take_no_longer_than_one_may(monkeypatch: pytest.
         assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.parametrize("pin", [None, "AB" * 32])
+def test_a_service_that_does_not_answer_is_told_in_less_than_5_s(
+    monkeypatch: pytest.MonkeyPatch, pin: str | None
+) -> None:
+    assert link.CONNECT_S + ways.LOOK_S <= 5.0
+    monkeypatch.setattr(link, "CONNECT_S", 0.2)
+    with swallowing() as (host, port):
+        began = time.monotonic()
+        with pytest.raises(ServiceUnreachable, match=rf"{host}:{port} cannot be reached. It does not answer"):
+            PyroLink(way_to(Account(host, port, fingerprint=pin)), None).call("hello")
+        assert time.monotonic() - began < 1.0
+
+
 def test_a_resolver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
 
@@ -166,18 +180,18 @@ def port(certificates: Paths, tmp_path: Path) -> Iterator[int]:
 
 
 def test_the_pinned_service_answers(port: int, certificates: Paths) -> None:
-    link = PyroLink(TlsWay("127.0.0.1", port, pin_of(certificates), None), None)
-    assert link.call("hello")["service"] == "dopq"
-    link.close()
+    linked = PyroLink(TlsWay("127.0.0.1", port, pin_of(certificates), None), None)
+    assert linked.call("hello")["service"] == "dopq"
+    linked.close()
 
 
 def test_the_labs_ca_vouches_for_the_name_that_is_in_the_certificate(
     port: int, certificates: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ca = certificates.certificates / "ca.pem"
-    link = PyroLink(TlsWay("localhost", port, None, ca), None)
-    assert link.call("hello")["service"] == "dopq"
-    link.close()
+    linked = PyroLink(TlsWay("localhost", port, None, ca), None)
+    assert linked.call("hello")["service"] == "dopq"
+    linked.close()
     addresses(monkeypatch, ("127.0.0.1", port))
     with pytest.raises(CertificateUnknown, match="gpu9"):
         PyroLink(TlsWay("gpu9", port, None, ca), None).call("hello")
@@ -242,9 +256,9 @@ def test_a_byte_of_the_handshake_now_and_then_gains_no_time() -> None:
 
 def test_the_service_of_this_machine_answers_at_its_socket(tmp_path: Path) -> None:
     with boundary_alone(tmp_path / "home", socket=tmp_path / "dopq.sock") as alone:
-        link = PyroLink(UnixWay(tmp_path / "dopq.sock"), alone.tokens["anna"])
-        assert link.call("hello")["user"] == "anna"
-        link.close()
+        linked = PyroLink(UnixWay(tmp_path / "dopq.sock"), alone.tokens["anna"])
+        assert linked.call("hello")["user"] == "anna"
+        linked.close()
 
 
 def test_a_socket_without_a_service_is_named(tmp_path: Path) -> None:

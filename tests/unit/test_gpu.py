@@ -9,13 +9,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from dopq.utils.gpu import MOMENTARY, Gpu, NvmlGpus, SimulatedGpus, probe_for
+from dopq.utils.gpu import MOMENTARY, Gpu, GpuProcess, GpuSurvey, XidEvent
+from dopq.utils.gpu_probe import NvmlGpus, SimulatedGpus, probe_for
 from tests import fake_gpus
 from tests.fake_gpus import FakeDriver
+from tests.waiting import wait_until
 
 GIB, MIB = 1024**3, 1024**2
 PATIENT_S = 30.0  # a busy machine takes its time to start a process
@@ -45,8 +49,25 @@ def driver(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fa
 
 
 @pytest.fixture
-def probe() -> NvmlGpus:
-    return NvmlGpus(deadline_s=PATIENT_S)
+def probe() -> Iterator[NvmlGpus]:
+    with closing(NvmlGpus(deadline_s=PATIENT_S)) as probe:
+        yield probe
+
+
+@pytest.fixture
+def hasty() -> Iterator[NvmlGpus]:
+    with closing(NvmlGpus(deadline_s=HASTY_S)) as probe:
+        yield probe
+
+
+def look(devices: str | list[str]) -> GpuSurvey:
+    with closing(probe_for(devices)) as probe:
+        return probe.survey()
+
+
+def processes_of(probe: NvmlGpus) -> int | None:
+    child = probe._nvml._process
+    return child.pid if child else None
 
 
 def uuids(gpus: tuple[Gpu, ...]) -> list[str]:
@@ -55,6 +76,7 @@ def uuids(gpus: tuple[Gpu, ...]) -> list[str]:
 
 def test_every_figure_of_a_healthy_gpu_is_read(driver: FakeDriver, probe: NvmlGpus) -> None:
     driver.value("processes", 2, gpu=1)
+    driver.value("process_memory_mb", 3)
     seen = probe.survey()
     assert (seen.reason, seen.driver, seen.stale) == (None, "550.54.15", False)
     assert uuids(seen.gpus) == [fake_gpus.uuid(0), fake_gpus.uuid(1)]
@@ -66,8 +88,15 @@ def test_every_figure_of_a_healthy_gpu_is_read(driver: FakeDriver, probe: NvmlGp
         memory_used_bytes=1 * GIB,
         utilisation_percent=37,
         temperature_c=41,
+        memory_free_bytes=16 * GIB - 1 * GIB - 512 * MIB,
         power_w=65.5,
-        pids=(1000, 1001),
+        sm_clock_mhz=1410,
+        memory_clock_mhz=1215,
+        fan_percent=30,
+        ecc_uncorrected=0,
+        mig=False,
+        mig_instances=(),
+        processes=(GpuProcess(1000, 3 * MIB), GpuProcess(1001, 3 * MIB)),
         missing={},
     )
 
@@ -83,11 +112,16 @@ def test_zero_is_a_figure_like_any_other(driver: FakeDriver, probe: NvmlGpus) ->
 @pytest.mark.parametrize(
     ("what", "fields"),
     [
-        ("memory_total_mb", {"memory_total_bytes", "memory_used_bytes"}),
+        ("memory_total_mb", {"memory_total_bytes", "memory_used_bytes", "memory_free_bytes"}),
         ("utilisation", {"utilisation_percent"}),
         ("temperature", {"temperature_c"}),
         ("power_mw", {"power_w"}),
-        ("processes", {"pids"}),
+        ("processes", {"processes"}),
+        ("sm_clock_mhz", {"sm_clock_mhz"}),
+        ("memory_clock_mhz", {"memory_clock_mhz"}),
+        ("fan", {"fan_percent"}),
+        ("ecc_uncorrected", {"ecc_uncorrected"}),
+        ("mig", {"mig"}),
         ("name", {"model"}),
     ],
 )
@@ -123,7 +157,7 @@ def test_an_old_driver_is_read_as_far_as_it_goes(
     seen = probe.survey()
     assert seen.reason is None
     assert seen.gpus[0].memory_used_bytes == 1536 * MIB  # version 1 counts the driver's own memory as used
-    assert set(seen.gpus[0].missing) == {"pids"}  # pynvml raises NVMLLibraryMismatchError, which is no NVMLError
+    assert set(seen.gpus[0].missing) == {"processes"}  # pynvml raises NVMLLibraryMismatchError, which is no NVMLError
 
 
 @pytest.mark.parametrize("what", ["handle", "uuid", "temperature"])
@@ -156,10 +190,9 @@ def test_a_gpu_keeps_its_uuid_when_indices_change(driver: FakeDriver, probe: Nvm
 def test_no_library_means_no_gpus_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libnvidia-ml.so.1").write_bytes(b"not a library")  # found first, also where a real driver is installed
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    seen = NvmlGpus(deadline_s=PATIENT_S).survey()
+    seen = look("all")
     assert seen.gpus == ()
     assert seen.driver is None
-    assert not seen.stale
     assert seen.reason is not None
     assert "install NVIDIA's driver" in seen.reason
 
@@ -190,8 +223,8 @@ def test_a_driver_without_gpus_says_so(driver: FakeDriver, probe: NvmlGpus) -> N
     assert seen.reason == "NVIDIA's driver is there, but it finds no GPU"
 
 
-def test_a_hanging_driver_is_given_up_on_and_the_known_gpus_stay_known(driver: FakeDriver) -> None:
-    probe = NvmlGpus(deadline_s=HASTY_S)
+def test_a_hanging_driver_is_given_up_on_and_the_known_gpus_stay_known(driver: FakeDriver, hasty: NvmlGpus) -> None:
+    probe = hasty
     known = probe.survey()
     driver.hang("utilisation", 60, gpu=1)
     before = time.monotonic()
@@ -210,7 +243,8 @@ def test_a_hanging_driver_is_given_up_on_and_the_known_gpus_stay_known(driver: F
 
 def test_a_driver_that_hangs_from_the_start_leaves_no_gpus_to_know(driver: FakeDriver) -> None:
     driver.hang("init", 60)
-    seen = NvmlGpus(deadline_s=HASTY_S).survey()
+    with closing(NvmlGpus(deadline_s=HASTY_S)) as probe:
+        seen = probe.survey()
     assert seen.gpus == ()
     assert seen.stale
 
@@ -237,23 +271,23 @@ def test_threads_may_look_at_once(driver: FakeDriver, probe: NvmlGpus) -> None:
 
 def test_only_the_listed_gpus_are_handed_out(driver: FakeDriver) -> None:
     driver.value("count", 4)
-    seen = probe_for([fake_gpus.uuid(3), fake_gpus.uuid(1)]).survey()
+    seen = look([fake_gpus.uuid(3), fake_gpus.uuid(1)])
     assert uuids(seen.gpus) == [fake_gpus.uuid(1), fake_gpus.uuid(3)]
     assert seen.reason is None
 
 
 def test_a_listed_gpu_that_is_not_there_is_named(driver: FakeDriver) -> None:
-    seen = probe_for([fake_gpus.uuid(0), "GPU-gone"]).survey()
+    seen = look([fake_gpus.uuid(0), "GPU-gone"])
     assert uuids(seen.gpus) == [fake_gpus.uuid(0)]
     assert seen.reason == "no GPU answers to GPU-gone ([gpu] devices)"
 
 
 def test_all_means_what_the_driver_finds(driver: FakeDriver) -> None:
-    assert len(probe_for("all").survey().gpus) == 2
+    assert len(look("all").gpus) == 2
 
 
 def test_none_means_none_although_there_are_some(driver: FakeDriver) -> None:
-    seen = probe_for("none").survey()
+    seen = look("none")
     assert seen.gpus == ()
     assert seen.reason is not None
 
@@ -277,13 +311,90 @@ def test_a_setting_that_means_nothing_is_refused(devices: str) -> None:
 def test_the_asking_process_ends_by_itself_when_nobody_is_left_to_end_it(driver: FakeDriver) -> None:
     driver.hang("init", 60)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "dopq.utils.gpu", "1"]
-    ended = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=PATIENT_S)
+    command = [sys.executable, "-m", "dopq.utils.nvml", "1"]
+    ended = subprocess.run(command, input=b"\n", env=environment, check=False, capture_output=True, timeout=PATIENT_S)
     assert ended.returncode == -signal.SIGALRM
 
 
 def test_by_hand_it_prints_what_it_sees(driver: FakeDriver) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "dopq.utils.gpu"]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=PATIENT_S)
+    command = [sys.executable, "-m", "dopq.utils.nvml"]
+    done = subprocess.run(command, input=b"\n", env=environment, check=True, capture_output=True, timeout=PATIENT_S)
     assert [gpu["index"] for gpu in json.loads(done.stdout)["gpus"]] == [0, 1]
+
+
+def test_one_process_holds_the_driver_from_look_to_look(driver: FakeDriver, probe: NvmlGpus) -> None:
+    probe.survey()
+    first = processes_of(probe)
+    probe.survey()
+    assert processes_of(probe) == first is not None
+
+
+def test_a_process_that_has_ended_is_replaced_at_the_next_look(driver: FakeDriver, probe: NvmlGpus) -> None:
+    probe.survey()
+    killed = processes_of(probe)
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: probe._nvml._process is not None and probe._nvml._process.poll() is not None, 5.0)
+    assert not probe.survey().stale
+    assert processes_of(probe) != killed
+
+
+def test_a_closed_probe_leaves_no_process(driver: FakeDriver) -> None:
+    probe = NvmlGpus(deadline_s=PATIENT_S)
+    probe.survey()
+    child = processes_of(probe)
+    probe.close()
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_the_process_ends_with_whoever_asks(driver: FakeDriver) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "dopq.utils.nvml"]
+    subprocess.run(command, env=environment, input=b"", timeout=PATIENT_S, check=True)
+
+
+def test_an_xid_is_told_once_and_with_its_gpu(driver: FakeDriver, probe: NvmlGpus) -> None:
+    assert probe.survey().xids == ()
+    driver.value("xid", 79, gpu=1)
+    told: list[XidEvent] = []
+    wait_until(lambda: told.extend(probe.survey().xids) or bool(told), 10.0)
+    assert told == [XidEvent(fake_gpus.uuid(1), 79)]
+    assert probe.survey().xids == ()
+
+
+def test_while_one_gpu_is_lost_the_xids_of_others_are_heard(driver: FakeDriver, probe: NvmlGpus) -> None:
+    driver.error("handle", fake_gpus.GPU_IS_LOST, gpu=0)
+    for _ in range(3):
+        assert probe.survey().reason
+    driver.value("xid", 79, gpu=1)
+    told: list[XidEvent] = []
+    wait_until(lambda: told.extend(probe.survey().xids) or bool(told), 10.0)
+    assert set(told) == {XidEvent(fake_gpus.uuid(1), 79)}
+
+
+def test_what_a_process_saw_when_it_began_is_not_what_a_node_goes_by(driver: FakeDriver, probe: NvmlGpus) -> None:
+    driver.error("init", fake_gpus.DRIVER_NOT_LOADED)
+    for _ in range(2):
+        assert probe.survey().stale
+    driver.recover()
+    assert not probe.survey().stale
+
+
+def test_a_driver_without_events_is_read_all_the_same_and_says_so(driver: FakeDriver, probe: NvmlGpus) -> None:
+    driver.error("events", fake_gpus.NOT_SUPPORTED)
+    gpu = probe.survey().gpus[0]
+    assert gpu.missing == {"xids": "Not Supported"}
+
+
+def test_the_instances_of_a_parted_gpu_are_named(driver: FakeDriver, probe: NvmlGpus) -> None:
+    driver.value("mig", 2, gpu=1)
+    whole, parted = probe.survey().gpus
+    assert (whole.mig, parted.mig) == (False, True)
+    assert parted.mig_instances is not None
+    assert len(set(parted.mig_instances)) == 2
+
+
+def test_gpus_can_be_listed_by_index_too(driver: FakeDriver) -> None:
+    driver.value("count", 4)
+    assert uuids(look(["2", fake_gpus.uuid(0)]).gpus) == [fake_gpus.uuid(0), fake_gpus.uuid(2)]

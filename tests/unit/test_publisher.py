@@ -312,3 +312,16 @@ def test_a_journal_that_cannot_be_marked_now_is_no_reason_to_fall_silent(
         wait_until_told(home, home.queued(), StateName.QUEUED)
     wait_until_told(home, home.queued(), StateName.QUEUED)
     wait_until(lambda: all_told(home), 5.0)
+
+
+def test_what_is_odd_about_a_running_job_is_told_and_taken_back(home: Home, publisher: Publisher) -> None:
+    def reason() -> Any:
+        return (told(home, job) or {"job": {"reason": "not told yet"}})["job"]["reason"]
+
+    job = home.running()
+    warning = Reason("gpu_idle", "Its GPUs have done nothing since noon.")
+    home.platform.warn(job.id, warning)
+    wait_until(lambda: reason() == {"code": warning.code, "sentence": warning.sentence}, 5.0)
+    assert warning.sentence in (home.paths.outbox / job.user / f"{job.id}-{job.name}" / "status.txt").read_text()
+    home.platform.warn(job.id, None)
+    wait_until(lambda: reason() is None, 5.0)

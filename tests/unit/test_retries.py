@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dopq.job import Job, JobId, Queued, Reason, StateName, gpus_held, lease_of
+from dopq.job import Actor, Job, JobId, Queued, Reason, StateName, Stopping, gpus_held, lease_of
 from dopq.room import Capacity
 from tests.platforms import ANNA, Home, gpu
 
@@ -143,3 +143,34 @@ def test_an_end_by_a_fault_of_ours_is_charged_to_nobody(
 def usage(home: Home) -> float:
     [anna] = [row for row in home.platform.get_user_statistics() if row["user"] == ANNA]
     return float(anna["usage_gpu_seconds"])
+
+
+FAULT = Reason("gpu_fault", "GPU GPU-0 had a hardware fault (Xid 48).")
+
+
+def test_a_job_that_is_stopped_since_its_gpu_failed_is_tried_again_free_of_charge(home: Home) -> None:
+    job = running(home, retries=1)
+    home.clock.advance(3600)
+    home.platform.request_stop(job.id, StateName.FAILED, FAULT, Actor.SCHEDULER)
+    again = home.platform.try_again(job.id, FAULT)
+    assert again is not None
+    assert isinstance(again.state, Queued)
+    usage = {row["user"]: row["usage_gpu_seconds"] for row in home.platform.get_user_statistics()}
+    assert usage[ANNA] == 0.0
+
+
+def test_a_job_that_is_cancelled_while_it_is_stopped_for_its_gpu_is_not_tried_again(home: Home) -> None:
+    job = running(home, retries=1)
+    home.platform.request_stop(job.id, StateName.FAILED, FAULT, Actor.SCHEDULER)
+    stopping = home.platform.cancel(job.id, "anna").state
+    assert isinstance(stopping, Stopping)
+    assert (stopping.becomes, stopping.reason.code) == (StateName.CANCELLED, "cancelled")
+    assert home.platform.try_again(job.id, FAULT) is None
+
+
+def test_a_job_that_has_been_tried_often_enough_fails_with_its_gpu(home: Home) -> None:
+    job = running(home, retries=0)
+    home.platform.request_stop(job.id, StateName.FAILED, FAULT, Actor.SCHEDULER)
+    assert home.platform.try_again(job.id, FAULT) is None
+    ended = home.platform.finish(job.id, StateName.FAILED, FAULT, at=home.clock.now())
+    assert ended.state.name is StateName.FAILED

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dopq import store
-from dopq.errors import OperatorError, StateUnreadable
+from dopq.errors import InvariantBroken, OperatorError, StateUnreadable
 from dopq.job import (
     FINAL,
     Actor,
@@ -134,13 +134,13 @@ states = (
     st.builds(Building)
     | st.builds(Queued, works)
     | st.builds(Starting, works, leases)
-    | st.builds(Running, works, leases, times)
+    | st.builds(Running, works, leases, times, st.none() | reasons)
     | st.builds(
         Stopping,
         works,
         leases,
         st.none() | times,
-        st.sampled_from([StateName.CANCELLED, StateName.TIMED_OUT]),
+        st.sampled_from([StateName.CANCELLED, StateName.TIMED_OUT, StateName.FAILED]),
         reasons,
         times,
     )
@@ -367,6 +367,64 @@ def test_a_migration_that_fails_half_way_leaves_the_file_as_it_was(path: Path, m
     database = Database(path)
     assert "shelf" not in {row[1] for row in database.rows("PRAGMA table_info(jobs)")}
     database.close()
+
+
+def test_leases_from_before_they_had_a_table_of_their_own_are_entered_in_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(store, "MIGRATIONS", store.MIGRATIONS[:3])
+        with closing(Database(path)) as old:
+            holder = Journal(old).add(a_job("one", state=starting("GPU-a", "GPU-b", part=0.5)), "took it")
+            Journal(old).add(a_job("two"), "took it")
+    with closing(Database(path)) as new:
+        rows = [(holder.id, "GPU-a", 0.5), (holder.id, "GPU-b", 0.5)]
+        assert new.rows("SELECT * FROM leases ORDER BY gpu") == rows
+
+
+# --- leases ---
+
+
+def starting(*gpus: str, part: float = 1.0) -> Starting:
+    work = Work(JobSpec("train", gpus=len(gpus)), ImageId("sha256:1"), NOON)
+    return Starting(work, Lease(1, frozenset(map(GpuId, gpus)), NOON, part=part))
+
+
+def leased(journal: Journal, key: str, *gpus: str, part: float = 1.0) -> Job:
+    """A job that has taken these GPUs, whoever has them."""
+    old = journal.add(a_job(key), "took it")
+    return journal.change(replace(old, state=starting(*gpus, part=part)), old, Actor.SCHEDULER, "chosen", NOON, None)
+
+
+def test_the_journal_itself_leases_no_gpu_twice_whatever_the_code_above_it_does(
+    journal: Journal, database: Database
+) -> None:
+    leased(journal, "one", "GPU-a")
+    entries = journal.last_seq()
+    with pytest.raises(InvariantBroken, match="another job holds"):
+        leased(journal, "two", "GPU-b", "GPU-a")
+    assert journal.last_seq() == entries + 1, "the job is there, its lease is not"
+    assert database.rows("SELECT gpu FROM leases") == [("GPU-a",)]
+
+
+@pytest.mark.parametrize(("parts", "too_much"), [((0.5, 0.5), 0.25), ((0.25,), 1.0), ((1.0,), 0.0625)])
+def test_nor_more_parts_of_one_than_it_has(journal: Journal, parts: tuple[float, ...], too_much: float) -> None:
+    for number, part in enumerate(parts):
+        leased(journal, f"drop-{number}", "GPU-a", part=part)
+    with pytest.raises(InvariantBroken):
+        leased(journal, "too much", "GPU-a", part=too_much)
+
+
+def test_sixteenths_of_a_gpu_add_up_to_all_of_it(journal: Journal) -> None:
+    for number in range(16):
+        leased(journal, f"drop-{number}", "GPU-a", part=1 / 16)
+
+
+def test_a_lease_that_has_ended_leaves_its_gpu_to_others(journal: Journal) -> None:
+    held = leased(journal, "one", "GPU-a")
+    assert isinstance(held.state, Starting)
+    journal.change(replace(held, state=Queued(held.state.work)), held, Actor.RUNNER, "tried again", NOON, None)
+    leased(journal, "two", "GPU-a")
 
 
 def test_a_newer_file_is_refused_with_both_versions(path: Path) -> None:
