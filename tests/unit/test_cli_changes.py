@@ -26,7 +26,7 @@ PASSWORD = "correct horse battery"
 NEVER_THERE = Caller(None, "192.0.2.7")
 
 AUDITED = {
-    "dopq cert init", "dopq cert install", "dopq cert issue", "dopq cert renew", "dopq shutdown_queue", "dopq user add",
+    "dopq cert init", "dopq cert install", "dopq cert issue", "dopq cert renew", "dopq gpu heal", "dopq shutdown_queue", "dopq user add",
     "dopq user approve", "dopq user invite", "dopq user passwd", "dopq user reject", "dopq user remove", "dopq user role",
     "dopq user token", "dopq user uid", "dopq user weight",
 }  # fmt: skip
@@ -103,13 +103,14 @@ def test_every_change_has_a_line_that_names_what_was_changed_and_no_secret(
     assert run("cert", "install", carried).exit_code == 0
     assert run("user", "remove", "anna").exit_code == 0
     assert run("shutdown_queue").exit_code == 3, "none runs"
+    assert run("gpu", "heal", "GPU-1").exit_code == 3, "there is none"
 
     told = trail(config)
     assert {entry.method for entry in told} == AUDITED
     assert {(entry.user, entry.uid, entry.address) for entry in told} == {(None, os.getuid(), LOCAL)}
-    assert {entry.method: entry.result for entry in told if entry.result != "ok"} == {
-        "dopq shutdown_queue": "not_found"
-    }
+    refused = {entry.method: entry.result for entry in told if entry.result != "ok"}
+    assert refused == dict.fromkeys(("dopq shutdown_queue", "dopq gpu heal"), "not_found")
+    assert [entry.what for entry in told if entry.method == "dopq gpu heal"] == [{"uuid": "GPU-1"}]
     named = {entry.method: entry.what.get("name") for entry in told}
     assert {"cleo"} == {named["dopq user approve"]}
     assert {"dora"} == {named["dopq user reject"]}
