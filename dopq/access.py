@@ -59,6 +59,6 @@ def remote(access: Access, whose: Whose = Whose.NO_JOB, *, changes: bool = False
 
 
 def calls(face: type) -> dict[str, Call]:
-    """Every call of a class of marked methods, by name."""
-    rows = {name: getattr(method, "remote_call", None) for name, method in vars(face).items()}
-    return {name: row for name, row in sorted(rows.items()) if row}
+    """Every call of a class of marked methods, by name; what it inherits is among them."""
+    rows = {name: getattr(getattr(face, name), "remote_call", None) for name in dir(face)}
+    return {name: row for name, row in rows.items() if row}

@@ -17,7 +17,7 @@ from dopq.user_fields import checked_email, checked_name, checked_ssh_key, check
 
 
 class Role(StrEnum):
-    """What a user may do; the table of calls is in dopq/controller.py."""
+    """What a user may do; which calls those are: dopq/access.py."""
 
     USER = "user"
     ADMIN = "admin"

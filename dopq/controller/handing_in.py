@@ -1,0 +1,50 @@
+"""Handing in: a bundle comes in pieces, and becomes a job once, however often that is asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dopq.access import Access, Whose, remote
+from dopq.container_handler.bundle_name import name_from_bundle
+from dopq.controller.arguments import BundleName, Key, Offset, Reference
+from dopq.controller.desk import Desk
+from dopq.uploads import CHUNK_BYTES, rerun_id, upload_id
+from dopq.users import User
+from dopq.wire import Plain
+
+
+class HandingIn(Desk):
+    """Calls that make jobs."""
+
+    __slots__ = ()
+
+    @remote(Access.USER, changes=True)
+    def begin_upload(self, caller: User, key: Key, size: Offset) -> Plain:
+        """Begin to send a bundle of `size` bytes, or go on: `received` bytes are here already."""
+        _, received = self.uploads.begin(caller.name, key, size)
+        return {"received": received, "chunk_bytes": CHUNK_BYTES}
+
+    @remote(Access.USER)
+    def send_chunk(  # changes nothing by the table: a line for each would push all others out of the audit log
+        self, caller: User, key: Key, offset: Offset, data: Annotated[bytes, Field(max_length=CHUNK_BYTES)]
+    ) -> int:
+        """Send one chunk; how many bytes are here now. Sending one again is harmless."""
+        return self.uploads.append(caller.name, key, offset, data)
+
+    @remote(Access.USER, changes=True)
+    def submit(
+        self, caller: User, key: Key, bundle: BundleName, sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    ) -> Plain:
+        """Make a job of a complete upload. The same `key` always answers with the same job."""
+        spooled = upload_id(caller.name, key)
+        if not self.platform.is_known(spooled):  # else its bundle may be gone: the job may have ended meanwhile
+            self.uploads.finish(caller.name, key, sha256)
+        job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
+        return self.one(caller, job)
+
+    @remote(Access.USER, Whose.OWN_ALONE, changes=True)
+    def rerun_job(self, caller: User, reference: Reference, key: Key) -> Plain:
+        """Run one of the caller's ended jobs again, as a new job. The same `key` always answers with the same job."""
+        return self.one(caller, self.platform.rerun(reference, caller.name, rerun_id(caller.name, key)))
