@@ -200,6 +200,7 @@ PAYLOADS = {
     "many empty objects": b"\xdc\x3a\x98" + b"\x80" * 15_000,
     "a long list that is not there": b"\xdd\xff\xff\xff\xff",
     "an object that is not there": b"\xdf\xff\xff\xff\xff",
+    "lists in lists that are not there": b"\xdd\0\0\x3f\xff" * 1_020 + bytes(16_384 - 5 * 1_020),
     "4 GiB of text that are not there": b"\xdb\xff\xff\xff\xff",
     "no call": pack(5),
     "no list of arguments": pack([CONTROLLER, "hello", {}, {}]),
