@@ -48,6 +48,12 @@ MAX_PROBLEMS = 10
 STRANGERS_CALLS_PER_S = 20.0
 """Calls a second from one address by those who have not said who they are."""
 
+CHANGES_PER_S, STRANGERS_CHANGES_PER_S = 20.0, 1.0
+"""Changing calls a second: each leaves a line in the audit log, where nobody shall push out what they did."""
+
+LONGEST_PLACE = 100
+"""Characters that are told of where a mistake is: they may be the caller's own."""
+
 Identify = Callable[[Evidence, str | None], Caller]
 """Who is at the other end, by what the connection tells and the token that came with it."""
 
@@ -124,6 +130,15 @@ class Guard:
         with self._in_our_words("handshake"):
             return Visit(target, sorted(methods), evidence, token, self._identify(evidence, token))
 
+    def pause_s(self, visit: Visit) -> float:
+        """How long a message of this visit has to wait, whatever it says, so that their caller keeps to the rate.
+
+        Raises:
+            SlowDown: too long; it is refused.
+        """
+        who = visit.caller.principal
+        return self._rates.wait_s(who or visit.evidence.source, self._calls_per_s if who else STRANGERS_CALLS_PER_S)
+
     def call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
         """Call a method and return its answer, packed.
 
@@ -151,13 +166,13 @@ class Guard:
     def _call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
         # Asked at every call: a removed user, a dead token or a new role counts at once.
         caller = self._identify(visit.evidence, visit.token)
-        self._keep_to_rate(caller)
         call = self._objects[visit.target].get(method) if target == visit.target else None
         if call is None:
             raise UnknownCall("The service knows no such call.", "Are client and service of the same version?")
         # Strangers could fill the audit log: it has of them only what they may ask.
-        if not call.row.changes or (caller.name is None and call.row.access is not Access.ANYBODY):
+        if not call.row.changes or (caller.principal is None and call.row.access is not Access.ANYBODY):
             return self._once(call, caller, arguments, named)
+        self._wait_to_change(visit, caller)
         result = "internal"
         try:
             answer = self._once(call, caller, arguments, named)
@@ -169,11 +184,10 @@ class Guard:
             self._audit(caller, method, _by_name(call, arguments, named), result)
         return answer
 
-    def _keep_to_rate(self, caller: Caller) -> None:
-        who = caller.name
-        wait_s = self._rates.wait_s(who or caller.address, self._calls_per_s if who else STRANGERS_CALLS_PER_S)
-        if wait_s > 0:
-            self._stopping.wait(wait_s)
+    def _wait_to_change(self, visit: Visit, caller: Caller) -> None:
+        who = caller.principal
+        per_s = CHANGES_PER_S if who else STRANGERS_CHANGES_PER_S
+        self._stopping.wait(self._rates.wait_s(f"changes of {who or visit.evidence.source}", per_s))
 
     def _once(self, call: Served, caller: Caller, arguments: list[object], named: Plain) -> bytes:
         """Run a call, or tell what came of it before, by the key that came with it."""
@@ -183,10 +197,11 @@ class Guard:
         key, rest = named["key"], {name: value for name, value in named.items() if name != "key"}
         if not isinstance(key, str) or not 8 <= len(key) <= 100:
             raise UserError("A key is a text of 8 to 100 characters.", "See docs/api.md.")
-        if caller.name is None:  # strangers' keys would push out those of users
+        who = caller.principal
+        if who is None or not call.row.changes:  # nothing that is worth the memory
             return self._run(call, caller, arguments, rest)
         question = [call.name, arguments, rest]
-        return self._repeats.once(caller.name, key, question, lambda: self._run(call, caller, arguments, rest))
+        return self._repeats.once(who, key, question, lambda: self._run(call, caller, arguments, rest))
 
     def _run(self, call: Served, caller: Caller, arguments: list[object], named: Plain) -> bytes:
         try:
@@ -221,7 +236,7 @@ def _by_name(call: Served, arguments: list[object], named: Plain) -> dict[str, o
 def _bad_call(call: Served, error: ValidationError) -> UserError:
     names = list(inspect.signature(call.run).parameters)
     problems = [
-        f"{_place(item['loc'], names)}: {item['msg']}"
+        f"{_place(item['loc'], names)[:LONGEST_PLACE]}: {item['msg']}"
         for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
     ]
     sentence = f"{call.name} was called wrongly: {'; '.join(problems)}."

@@ -21,7 +21,9 @@ import pytest
 from Pyro5.serializers import SerializerBase
 
 from dopq import certificate_folder
-from dopq.boundary.doors import Tls, UnixDoor
+from dopq.boundary.doors import Evidence, Tls, UnixDoor
+from dopq.boundary.identity import identify_by
+from dopq.caller import LOCAL
 from dopq.config import NodeSettings, Paths, RemoteSettings
 from dopq.errors import NotLoggedIn, OperatorError
 from dopq.protocol.channel import Channel
@@ -181,6 +183,16 @@ def test_a_token_works_on_the_socket_too(tmp_path: Path) -> None:
         assert call(local(path, running.tokens["olga"]), "hello")["user"] == "olga"
         with pytest.raises(NotLoggedIn):
             call(local(path, "wrong"), "whoami")
+
+
+def test_who_brings_a_dead_token_is_nobody_and_not_the_user_of_their_uid(tmp_path: Path) -> None:
+    with on_a_socket(tmp_path) as (running, path):
+        running.home.users.set_uid("olga", 4711)
+        for evidence in (Evidence(LOCAL, uid=4711), Evidence("127.0.0.1")):
+            identify = identify_by(running.home.users, running.home.logins)
+            assert identify(evidence, running.tokens["anna"]).principal == "user anna"
+            assert identify(evidence, "dead").principal is None
+        assert identify(Evidence(LOCAL, uid=4711), None).principal == "user olga"
 
 
 def test_everybody_may_connect_and_the_socket_goes_with_the_service(tmp_path: Path) -> None:
