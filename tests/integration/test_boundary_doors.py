@@ -186,7 +186,7 @@ def test_a_token_works_on_the_socket_too(tmp_path: Path) -> None:
 
 
 def test_who_brings_a_dead_token_is_nobody_and_not_the_user_of_their_uid(tmp_path: Path) -> None:
-    with on_a_socket(tmp_path) as (running, path):
+    with on_a_socket(tmp_path) as (running, _):
         running.home.users.set_uid("olga", 4711)
         for evidence in (Evidence(LOCAL, uid=4711), Evidence("127.0.0.1")):
             identify = identify_by(running.home.users, running.home.logins)
@@ -228,6 +228,71 @@ def test_the_usual_place_is_the_first_nodes_and_a_chosen_one_is_needed(tmp_path:
         ):
             pass
         assert call(local(path), "hello")["service"] == "dopq"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another uid: needs root")
+def test_the_folder_that_it_makes_lets_everybody_in_whatever_the_services_umask(public: Path) -> None:
+    former = os.umask(0o077)
+    try:
+        with boundary_alone(public, socket=public / "run/s"):
+            assert as_uid(public / "run/s", 4712) == "None"
+    finally:
+        os.umask(former)
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
+    path, thesis = tmp_path / "s", tmp_path / "thesis"
+    thesis.write_text("years of work")
+    match kind:
+        case "file":
+            path.hardlink_to(thesis)
+        case "link":
+            path.symlink_to(thesis)
+        case _:
+            path.mkdir()
+    with pytest.raises(OperatorError, match="no socket"):
+        UnixDoor(path)
+    assert os.path.lexists(path)
+    assert thesis.read_text() == "years of work"
+
+
+@pytest.mark.parametrize(("mode", "may"), [(0o755, True), (0o1777, True), (0o777, False), (0o775, False)])
+def test_a_folder_in_which_others_may_rename_is_refused(tmp_path: Path, mode: int, may: bool) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(mode)
+    if may:
+        UnixDoor(folder / "s").close()
+    else:
+        with pytest.raises(OperatorError, match="others may change"):
+            UnixDoor(folder / "s")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away: needs root")
+def test_a_folder_that_is_anothers_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir(0o755)
+    os.chown(folder, 4711, 4711)
+    with pytest.raises(OperatorError, match="others may change"):
+        UnixDoor(folder / "s")
+
+
+def test_who_stops_does_not_remove_the_socket_of_who_comes_next(tmp_path: Path) -> None:
+    class TakesThePath(socket.socket):
+        def close(self) -> None:
+            nonlocal next_one
+            super().close()
+            next_one = next_one or UnixDoor(path)
+
+    next_one: UnixDoor | None = None
+    path = tmp_path / "s"
+    door = UnixDoor(path)
+    door.listening = TakesThePath(fileno=door.listening.detach())
+    door.close()
+    assert next_one is not None
+    assert path.exists()
+    next_one.close()
 
 
 def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:

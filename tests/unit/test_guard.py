@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,11 +30,11 @@ class Desk:
         self.times = 0
 
     @remote(Access.ANYBODY)
-    def look(self, caller: Caller) -> int:  # noqa: ARG002 - all may
+    def look(self, caller: Caller) -> int:
         return self._next()
 
     @remote(Access.ANYBODY, changes=True)
-    def change(self, caller: Caller) -> int:  # noqa: ARG002 - all may
+    def change(self, caller: Caller) -> int:
         return self._next()
 
     def _next(self) -> int:
@@ -44,7 +45,7 @@ class Desk:
 class NobodyWaits(threading.Event):
     """Not set, and yet nobody waits for it: a turn comes at once."""
 
-    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - an event's
+    def wait(self, timeout: float | None = None) -> bool:
         return False
 
 
@@ -114,8 +115,8 @@ def test_only_what_changes_something_is_remembered_by_its_key(served: Served) ->
 def test_nobody_pushes_what_they_did_out_of_the_audit_log(served: Served) -> None:
     most = CHANGES_PER_S * (BURST_S + LONGEST_WAIT_S)
     anna = served.visit("her token")
-    with pytest.raises(SlowDown):
-        for number in range(1_000):
+    for number in range(1_000):
+        with suppress(SlowDown):
             served.call(anna, "change", key=f"key-{number:08}")
     assert len(served.audited) == pytest.approx(most, abs=3)
     assert served.call(anna, "look"), "to look is no change"
