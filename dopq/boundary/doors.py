@@ -32,7 +32,8 @@ class Evidence:
         address: the IP address, or `LOCAL`.
         uid: of the process at the other end, by the kernel's word; None on TCP.
         peer: the name in a client certificate of the lab's own CA.
-        host: our own address as this caller has it, `HOST:PORT`; "" on a Unix socket.
+        host: our own address as this caller has it, `HOST:PORT`; "" on a Unix socket, and where it names an interface
+            of ours (RFC 4007, 11), of which they know nothing.
     """
 
     address: str
@@ -100,7 +101,8 @@ class TcpDoor:
         """See `Door`."""
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else an answer waits 40 ms for company
         ours, port = connected.getsockname()[:2]
-        return Evidence(connected.getpeername()[0], host=f"[{ours}]:{port}" if ":" in ours else f"{ours}:{port}")
+        host = "" if "%" in ours else f"[{ours}]:{port}" if ":" in ours else f"{ours}:{port}"
+        return Evidence(connected.getpeername()[0], host=host)
 
     def secure(self, stream: Stream, evidence: Evidence, until: float) -> Evidence:
         """See `Door`."""

@@ -21,13 +21,14 @@ import pytest
 from Pyro5.serializers import SerializerBase
 
 from dopq import certificate_folder
-from dopq.boundary.doors import Evidence, Tls, UnixDoor
+from dopq.boundary.doors import Evidence, TcpDoor, Tls, UnixDoor
 from dopq.boundary.identity import identify_by
-from dopq.caller import LOCAL
+from dopq.boundary.names import Names
+from dopq.caller import LOCAL, Caller
 from dopq.config import NodeSettings, Paths, RemoteSettings
 from dopq.errors import NotLoggedIn, OperatorError
 from dopq.protocol.channel import Channel
-from dopq.protocol.stream import Stream
+from dopq.protocol.stream import Stream, StreamClosed
 from dopq.tls import peer_name, server_context
 from dopq.users import Role
 from dopq.wire import CONTROLLER, ERROR_CLASS, error_from_wire
@@ -125,6 +126,41 @@ def test_silent_connections_before_tls_keep_nobody_waiting(tmp_path: Path, lab: 
             began = time.monotonic()
             assert call(secured(running, trusting(lab), source="127.0.0.2"), "hello")["user"] is None
             assert time.monotonic() - began < 1.0
+
+
+def test_who_is_cut_while_the_socket_is_being_wrapped_is_cut() -> None:
+    """The plain socket has been emptied then, and nobody has the other one yet: neither could be shut down."""
+
+    class CutsMeanwhile(ssl.SSLContext):
+        def wrap_socket(self, sock: socket.socket, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+            wrapped = super().wrap_socket(sock, *arguments, **named)
+            stream.cut()
+            return wrapped
+
+    here, there = socket.socketpair()
+    stream = Stream(here)
+    with there, pytest.raises(StreamClosed, match="cut"):
+        stream.secure(CutsMeanwhile(ssl.PROTOCOL_TLS_SERVER), time.monotonic() + 0.5)
+    stream.close()
+
+
+def test_an_address_that_only_we_understand_is_told_to_nobody() -> None:
+    """A caller on the same link: `fe80::1%eth0` names an interface of this machine."""
+
+    class OnTheLink(socket.socket):
+        def getsockname(self) -> Any:
+            return ("fe80::1%eth0", 9090, 0, 2)
+
+    door = TcpDoor("127.0.0.1", 0, None)
+    with socket.create_connection(("127.0.0.1", door.port)):
+        connected, _ = door.listening.accept()
+        with OnTheLink(fileno=connected.detach()) as local:
+            evidence = door.first_look(local)
+    door.close()
+    names = Names("gpu1:9090")
+    found = names.lookup(Caller(None, evidence.address, reached=evidence.host), CONTROLLER)
+    assert isinstance(found, dict)
+    assert found["state"][3:] == ["gpu1", 9090]
 
 
 # --- the Unix socket ---
