@@ -54,7 +54,7 @@ def _addresses(host: str, port: int, timeout_s: float) -> list[tuple[int, _Addre
             told.put([(family, address) for family, _, _, _, address in found])
         except OSError as error:
             told.put(error)
-        except ValueError:  # a name with an empty part, or too long a one, or with a zero byte in it
+        except UnicodeError:  # a name with an empty part, or too long a one
             told.put(OSError("that is no name of a machine"))
 
     threading.Thread(target=ask, name="resolver", daemon=True).start()

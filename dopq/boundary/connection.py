@@ -126,7 +126,10 @@ class Connection:
         if not self._begin():
             return False
         try:
-            self._send(_refused(head, refusal) if refusal else self._answer(visit, head, body))
+            if refusal:
+                self._send(_refused(head, refusal))
+            else:
+                self._answer(visit, head, body)
         finally:
             finishing = self._end()
         return not finishing
@@ -140,16 +143,19 @@ class Connection:
             return error
         return None
 
-    def _answer(self, visit: Visit, head: Header, body: bytes) -> bytes:
+    def _answer(self, visit: Visit, head: Header, body: bytes) -> None:
         if head.kind is Kind.PING:
-            return answer(head, Kind.PING, b"pong")
+            self._send(answer(head, Kind.PING, b"pong"))
+            return
         try:
-            result = self._guard.call(visit, *_call(_unpacked(head, body)))
+            target, method, arguments, named = _call(_unpacked(head, body))
+            with self._guard.turn(visit, method):
+                result = self._guard.call(visit, target, method, arguments, named)
+                self._send(answer(head, Kind.RESULT, result))
         except NotPlain as error:
-            return _refused(head, _refusal(error))
+            self._send(_refused(head, _refusal(error)))
         except DopqError as error:
-            return _refused(head, error)
-        return answer(head, Kind.RESULT, result)
+            self._send(_refused(head, error))
 
     def _begin(self) -> bool:
         with self._lock:

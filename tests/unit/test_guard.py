@@ -37,6 +37,10 @@ class Desk:
     def change(self, caller: Caller) -> int:
         return self._next()
 
+    @remote(Access.ANYBODY)
+    def watch(self, caller: Caller, wait_s: float) -> int:
+        return self._next()
+
     def _next(self) -> int:
         self.times += 1
         return self.times
@@ -120,6 +124,15 @@ def test_nobody_pushes_what_they_did_out_of_the_audit_log(served: Served) -> Non
             served.call(anna, "change", key=f"key-{number:08}")
     assert len(served.audited) == pytest.approx(most, abs=3)
     assert served.call(anna, "look"), "to look is no change"
+
+
+def test_a_users_calls_are_answered_two_at_a_time_and_those_that_wait_for_news_apart(served: Served) -> None:
+    anna = served.visit("her token")
+    with served.guard.turn(anna, "look"), served.guard.turn(anna, "look"):
+        with pytest.raises(SlowDown), served.guard.turn(served.visit("her token"), "look"):
+            pass
+        with served.guard.turn(anna, "watch"), served.guard.turn(served.visit(), "look"):
+            pass
 
 
 def test_a_refusal_is_short_however_long_the_mistake(served: Served) -> None:
