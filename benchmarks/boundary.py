@@ -37,7 +37,7 @@ from dopq.boundary import Boundary
 from dopq.boundary.doors import Tls
 from dopq.caller import Caller
 from dopq.config import NodeSettings, Paths, RemoteSettings
-from dopq.protocol.channel import MAX_REPLY_ITEMS, Channel
+from dopq.protocol.channel import MAX_REPLY_ITEMS, MAX_REPLY_LENGTH, Channel
 from dopq.protocol.plain import pack, unpack
 from dopq.protocol.stream import Stream
 from dopq.tls import peer_name, server_context
@@ -186,7 +186,7 @@ def measure(addresses: dict[tuple[str, str], str], trusted: ssl.SSLContext, roun
 def through_the_serializer(answer: bytes, count: int) -> None:
     """What both ends do with an answer at least."""
     pack([JOB] * count)
-    unpack(answer, MAX_REPLY_ITEMS)
+    unpack(answer, MAX_REPLY_ITEMS, MAX_REPLY_LENGTH)
 
 
 def through_msgpack(jobs: list[dict[str, Any]]) -> None:

@@ -29,6 +29,8 @@ class Caller:
     reached: str = ""
 
     @property
-    def name(self) -> str | None:
-        """Their user's or peer's name; None of nobody that is known."""
-        return str(self.user.name) if self.user else self.peer
+    def principal(self) -> str | None:
+        """Who they are, for counting: a peer that has a user's name is another one. None of nobody that is known."""
+        if self.user:
+            return f"user {self.user.name}"
+        return f"peer {self.peer}" if self.peer else None

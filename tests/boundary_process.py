@@ -17,13 +17,14 @@ from typing import Any
 import psutil
 from argon2 import PasswordHasher
 
+from dopq.job import UserName
 from dopq.passwords import Passwords
 from dopq.utils.clock import SystemClock
 from tests.boundary_alone import boundary_alone
-from tests.platforms import ANNA
 
+CLEO = UserName("cleo")
 PASSWORD = "correct horse battery"
-"""That of anna."""
+"""That of cleo, who has no token: to set a password ends those."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def _print(**facts: object) -> None:
 if __name__ == "__main__":
     checks = _counted_hash_checks()
     with boundary_alone(Path(sys.argv[1]), clock=SystemClock()) as running:
-        running.home.users.set_password_hash(ANNA, Passwords().hash(PASSWORD))
+        running.home.register(CLEO)
+        running.home.users.set_password_hash(CLEO, Passwords().hash(PASSWORD))
         _print(address=running.address, tokens=running.tokens)
         for _ in sys.stdin:
             _print(hash_checks=len(checks))

@@ -26,6 +26,9 @@ CALL_S = 30.0
 PATIENCE_S = 5.0
 """How long we wait for our turn, where the service says that we call too often."""
 
+SHORTEST_WAIT_S = 0.1
+"""Whatever the service says: we ask for no turn more often."""
+
 UNREACHABLE_HINT = (
     "Check the address (`dopq-client login HOST:PORT`), that `dopq serve` runs there, and the network between."
 )
@@ -99,9 +102,9 @@ class PyroLink:
                 return self._once(method, arguments, named)
             except SlowDown as error:
                 wait_s = error.details.get("wait_s")
-                if not isinstance(wait_s, int | float) or time.monotonic() + wait_s > until:
+                if not isinstance(wait_s, int | float) or time.monotonic() + max(SHORTEST_WAIT_S, wait_s) > until:
                     raise
-                time.sleep(max(0.0, wait_s))
+                time.sleep(max(SHORTEST_WAIT_S, wait_s))
 
     def _once(self, method: str, arguments: list[object], named: dict[str, str]) -> Any:
         channel = getattr(self._mine, "channel", None)
@@ -136,7 +139,7 @@ class PyroLink:
         nameserver = Channel(self.way.connect(CONNECT_S), "Pyro.NameServer", {}, CONNECT_S)
         try:
             match nameserver.call("lookup", [CONTROLLER], {}, CONNECT_S):
-                case {"state": [_, _, _, str(host), int(port)]}:
+                case {"state": [_, _, _, str(host), int(port)]} if 0 < port < 65536:
                     return self.way.elsewhere(host, port)
         finally:
             nameserver.close()

@@ -11,7 +11,8 @@ from typing import Any
 from dopq.boundary.doors import Door, Evidence
 from dopq.boundary.guard import Guard, Visit
 from dopq.boundary.places import Places
-from dopq.errors import DopqError, UserError
+from dopq.boundary.rates import LONGEST_WAIT_S
+from dopq.errors import DopqError, SlowDown, UserError
 from dopq.protocol.frames import CORRELATED, EXCEPTION, HEADER_BYTES, BadFrame, Header, Kind, answer, frame, read_header
 from dopq.protocol.plain import NotPlain, pack, unpack
 from dopq.protocol.stream import Stream, StreamClosed, TooSlow, deadline
@@ -55,9 +56,11 @@ class Connection:
         self._lock = threading.Lock()
         self._busy = False
         self._finishing = False
+        self._gone = threading.Event()
 
     def cut(self) -> None:
         """See `Guest`."""
+        self._gone.set()
         self._stream.cut()
 
     def finish(self) -> None:
@@ -101,10 +104,10 @@ class Connection:
         return visit
 
     def _seat(self, visit: Visit) -> None:
-        name = visit.caller.name
-        if name and not self._places.know(self, name):
-            raise BadFrame(f"{name} has too many connections already")
-        self._is_stranger = name is None
+        who = visit.caller.principal
+        if who and not self._places.know(self, who):
+            raise BadFrame(f"{who} has too many connections already")
+        self._is_stranger = who is None
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
@@ -116,31 +119,47 @@ class Connection:
             head = self._head({Kind.INVOKE, Kind.PING}, STRANGERS_BYTES if self._is_stranger else CALL_BYTES, until)
         except BadFrame as error:
             if error.seq is not None:
-                self._last_word(frame(Kind.RESULT, error.seq, _refusal(error), flags=EXCEPTION))
+                self._last_word(frame(Kind.RESULT, error.seq, _told(_refusal(error)), flags=EXCEPTION))
             return False
         body = self._stream.read(head.body_bytes, until)
+        refusal = self._slow_down(visit)
         if not self._begin():
             return False
         try:
-            self._send(self._answer(visit, head, body))
+            if refusal:
+                self._send(_refused(head, refusal))
+            else:
+                self._answer(visit, head, body)
         finally:
             finishing = self._end()
         return not finishing
 
-    def _answer(self, visit: Visit, head: Header, body: bytes) -> bytes:
-        if head.kind is Kind.PING:
-            return answer(head, Kind.PING, b"pong")
+    def _slow_down(self, visit: Visit) -> SlowDown | None:
+        """Hold up who asks too often. The time is their own: this is their thread, and it ends when they are cut."""
         try:
-            result = self._guard.call(visit, *_call(_unpacked(head, body)))
+            self._gone.wait(self._guard.pause_s(visit))
+        except SlowDown as error:
+            self._gone.wait(LONGEST_WAIT_S)
+            return error
+        return None
+
+    def _answer(self, visit: Visit, head: Header, body: bytes) -> None:
+        if head.kind is Kind.PING:
+            self._send(answer(head, Kind.PING, b"pong"))
+            return
+        try:
+            target, method, arguments, named = _call(_unpacked(head, body))
+            with self._guard.turn(visit, method):
+                result = self._guard.call(visit, target, method, arguments, named)
+                self._send(answer(head, Kind.RESULT, result))
         except NotPlain as error:
-            return answer(head, Kind.RESULT, _refusal(error), flags=EXCEPTION)
+            self._send(_refused(head, _refusal(error)))
         except DopqError as error:
-            return answer(head, Kind.RESULT, _told(error), flags=EXCEPTION)
-        return answer(head, Kind.RESULT, result)
+            self._send(_refused(head, error))
 
     def _begin(self) -> bool:
         with self._lock:
-            self._busy = not self._finishing
+            self._busy = not self._finishing and not self._gone.is_set()
             return self._busy
 
     def _end(self) -> bool:
@@ -182,8 +201,12 @@ def _call(message: object) -> tuple[str, str, list[object], Plain]:
     raise NotPlain("a call is an object's name, a method's name, a list and an object of arguments")
 
 
-def _refusal(error: BadFrame | NotPlain) -> bytes:
-    return _told(UserError(f"The service cannot take this message: {error}."))
+def _refusal(error: BadFrame | NotPlain) -> DopqError:
+    return UserError(f"The service cannot take this message: {error}.")
+
+
+def _refused(head: Header, error: DopqError) -> bytes:
+    return answer(head, Kind.RESULT, _told(error), flags=EXCEPTION)
 
 
 def _told(error: DopqError) -> bytes:

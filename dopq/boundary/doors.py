@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import stat
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Protocol
 from dopq.caller import LOCAL
 from dopq.errors import OperatorError
 from dopq.protocol.stream import Stream
+from dopq.utils.files import make_public_folder
 
 BACKLOG = 4096
 """Connections that wait to be taken: with too few places the kernel drops some, and they come again after a second."""
@@ -30,7 +32,8 @@ class Evidence:
         address: the IP address, or `LOCAL`.
         uid: of the process at the other end, by the kernel's word; None on TCP.
         peer: the name in a client certificate of the lab's own CA.
-        host: our own address as this caller has it, `HOST:PORT`; "" on a Unix socket.
+        host: our own address as this caller has it, `HOST:PORT`; "" on a Unix socket, and where it names an interface
+            of ours (RFC 4007, 11), of which they know nothing.
     """
 
     address: str
@@ -98,7 +101,8 @@ class TcpDoor:
         """See `Door`."""
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else an answer waits 40 ms for company
         ours, port = connected.getsockname()[:2]
-        return Evidence(connected.getpeername()[0], host=f"[{ours}]:{port}" if ":" in ours else f"{ours}:{port}")
+        host = "" if "%" in ours else f"[{ours}]:{port}" if ":" in ours else f"{ours}:{port}"
+        return Evidence(connected.getpeername()[0], host=host)
 
     def secure(self, stream: Stream, evidence: Evidence, until: float) -> Evidence:
         """See `Door`."""
@@ -124,12 +128,9 @@ class UnixDoor:
         """
         self._path = path
         try:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            if _answers(path):
-                raise OperatorError(
-                    f"Another service answers at {path}.", "Stop it, or choose another remote.socket in the settings."
-                )
-            path.unlink(missing_ok=True)
+            make_public_folder(path.parent)
+            _require_ours(path.parent)
+            _make_way(path)
             self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.listening.bind(str(path))
             path.chmod(0o666)
@@ -151,9 +152,9 @@ class UnixDoor:
 
     def close(self) -> None:
         """See `Door`."""
-        self.listening.close()
         with suppress(OSError):
-            self._path.unlink()
+            self._path.unlink()  # while it answers: nobody else has taken the path
+        self.listening.close()
 
 
 def socket_path(setting: str) -> Path | None:
@@ -166,6 +167,32 @@ def socket_path(setting: str) -> Path | None:
         return Path("/run/dopq/dopq.sock")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return Path(runtime) / "dopq" / "dopq.sock" if runtime else None
+
+
+def _require_ours(folder: Path) -> None:
+    """Who may rename things in it could have us open something else to everybody, or answer in our place."""
+    status = folder.stat()
+    others_write = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    if status.st_uid not in {0, os.geteuid()} or others_write:
+        raise OperatorError(
+            f"{folder} is no place for the service's socket: others may change what is in it.",
+            f"Choose another remote.socket in the settings, or make the folder yours alone: chmod 755 {folder}",
+        )
+
+
+def _make_way(path: Path) -> None:
+    """Remove the socket that a former life left; nothing else, and not one at which somebody answers."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OperatorError(f"{path} is there already, and no socket.", "Choose another remote.socket in the settings.")
+    if _answers(path):
+        raise OperatorError(
+            f"Another service answers at {path}.", "Stop it, or choose another remote.socket in the settings."
+        )
+    path.unlink(missing_ok=True)
 
 
 def _answers(path: Path) -> bool:

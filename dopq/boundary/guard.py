@@ -7,21 +7,22 @@ log where something was to change.
 
 from __future__ import annotations
 
-import inspect
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from dopq.access import Access, Call, calls
+from dopq.access import Access
 from dopq.boundary.doors import Evidence
-from dopq.boundary.rates import Rates
+from dopq.boundary.rates import LONGEST_WAIT_S, Rates
 from dopq.boundary.repeats import Repeats
+from dopq.boundary.served import Served, served
+from dopq.boundary.turns import Turns
 from dopq.caller import Caller
 from dopq.errors import (
     DopqError,
@@ -42,40 +43,20 @@ log = logger(__name__)
 
 MAX_ANSWER_BYTES = 16 * 2**20
 
-MAX_PROBLEMS = 10
-"""How many mistakes of one call are told."""
-
 STRANGERS_CALLS_PER_S = 20.0
 """Calls a second from one address by those who have not said who they are."""
+
+CHANGES_PER_S, STRANGERS_CHANGES_PER_S = 20.0, 1.0
+"""Changing calls a second: each leaves a line in the audit log, where nobody shall push out what they did."""
+
+CALLS_AT_ONCE = 2
+"""How many calls of one user or peer are answered at once, besides those that wait for news."""
 
 Identify = Callable[[Evidence, str | None], Caller]
 """Who is at the other end, by what the connection tells and the token that came with it."""
 
 Audit = Callable[[Caller, str, Mapping[str, object], str], None]
 """Takes down who called which changing method with which arguments, and what came of it: `ok` or an error's code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A method that may be called from outside; it gets a `Caller`, or for all but ANYBODY their `User`, and more."""
-
-    run: Callable[..., Any]
-    row: Call
-
-    @property
-    def name(self) -> str:
-        """As it is called."""
-        return self.run.__name__
-
-    @property
-    def has_key(self) -> bool:
-        """Whether its arguments have a key of their own, which the journal remembers."""
-        return "key" in inspect.signature(self.run).parameters
-
-
-def served(face: object) -> list[Served]:
-    """Every method of an object that is marked with `@remote`."""
-    return [Served(getattr(face, name), row) for name, row in calls(type(face)).items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +82,7 @@ class Guard:
         self._checked: dict[Served, Callable[..., Any]] = {}
         self._rates = Rates(time.monotonic)
         self._repeats = Repeats()
+        self._turns = Turns(CALLS_AT_ONCE, LONGEST_WAIT_S)
 
     def serve(self, target: str, face: object) -> None:
         """Let an object's marked methods be called, these and no others."""
@@ -123,6 +105,20 @@ class Guard:
         token = token if isinstance(token, str) else None
         with self._in_our_words("handshake"):
             return Visit(target, sorted(methods), evidence, token, self._identify(evidence, token))
+
+    def pause_s(self, visit: Visit) -> float:
+        """How long a message of this visit has to wait, whatever it says, so that their caller keeps to the rate.
+
+        Raises:
+            SlowDown: too long; it is refused.
+        """
+        who = visit.caller.principal
+        return self._rates.wait_s(who or visit.evidence.source, self._calls_per_s if who else STRANGERS_CALLS_PER_S)
+
+    def turn(self, visit: Visit, method: str) -> AbstractContextManager[None]:
+        """What a call is made in, and its answer sent: entered, it may raise `SlowDown`."""
+        who, call = visit.caller.principal, self._objects[visit.target].get(method)
+        return self._turns.turn(who) if who and call and not call.waits else nullcontext()
 
     def call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
         """Call a method and return its answer, packed.
@@ -151,13 +147,13 @@ class Guard:
     def _call(self, visit: Visit, target: str, method: str, arguments: list[object], named: Plain) -> bytes:
         # Asked at every call: a removed user, a dead token or a new role counts at once.
         caller = self._identify(visit.evidence, visit.token)
-        self._keep_to_rate(caller)
         call = self._objects[visit.target].get(method) if target == visit.target else None
         if call is None:
             raise UnknownCall("The service knows no such call.", "Are client and service of the same version?")
         # Strangers could fill the audit log: it has of them only what they may ask.
-        if not call.row.changes or (caller.name is None and call.row.access is not Access.ANYBODY):
+        if not call.row.changes or (caller.principal is None and call.row.access is not Access.ANYBODY):
             return self._once(call, caller, arguments, named)
+        self._wait_to_change(visit, caller)
         result = "internal"
         try:
             answer = self._once(call, caller, arguments, named)
@@ -166,14 +162,13 @@ class Guard:
             result = error.code
             raise
         finally:
-            self._audit(caller, method, _by_name(call, arguments, named), result)
+            self._audit(caller, method, call.by_name(arguments, named), result)
         return answer
 
-    def _keep_to_rate(self, caller: Caller) -> None:
-        who = caller.name
-        wait_s = self._rates.wait_s(who or caller.address, self._calls_per_s if who else STRANGERS_CALLS_PER_S)
-        if wait_s > 0:
-            self._stopping.wait(wait_s)
+    def _wait_to_change(self, visit: Visit, caller: Caller) -> None:
+        who = caller.principal
+        per_s = CHANGES_PER_S if who else STRANGERS_CHANGES_PER_S
+        self._stopping.wait(self._rates.wait_s(f"changes of {who or visit.evidence.source}", per_s))
 
     def _once(self, call: Served, caller: Caller, arguments: list[object], named: Plain) -> bytes:
         """Run a call, or tell what came of it before, by the key that came with it."""
@@ -183,10 +178,11 @@ class Guard:
         key, rest = named["key"], {name: value for name, value in named.items() if name != "key"}
         if not isinstance(key, str) or not 8 <= len(key) <= 100:
             raise UserError("A key is a text of 8 to 100 characters.", "See docs/api.md.")
-        if caller.name is None:  # strangers' keys would push out those of users
+        who = caller.principal
+        if who is None or not call.row.changes:  # nothing that is worth the memory
             return self._run(call, caller, arguments, rest)
         question = [call.name, arguments, rest]
-        return self._repeats.once(caller.name, key, question, lambda: self._run(call, caller, arguments, rest))
+        return self._repeats.once(who, key, question, lambda: self._run(call, caller, arguments, rest))
 
     def _run(self, call: Served, caller: Caller, arguments: list[object], named: Plain) -> bytes:
         try:
@@ -194,7 +190,7 @@ class Guard:
                 caller if call.row.access is Access.ANYBODY else caller.user, *arguments, **named
             )
         except ValidationError as error:
-            raise _bad_call(call, error) from None
+            raise call.mistake(error) from None
         try:
             packed = pack(answer)
         except NotPlain as error:
@@ -211,25 +207,3 @@ def _require(access: Access, caller: Caller) -> None:
         raise NotLoggedIn("This call needs a valid token.", "Log in: dopq-client login.")
     if access is Access.ADMIN and caller.user.role is not Role.ADMIN:
         raise NotAllowed("This is for admins only.", "Ask your admin.")
-
-
-def _by_name(call: Served, arguments: list[object], named: Plain) -> dict[str, object]:
-    names = list(inspect.signature(call.run).parameters)[1:]
-    return dict(zip(names, arguments, strict=False)) | named
-
-
-def _bad_call(call: Served, error: ValidationError) -> UserError:
-    names = list(inspect.signature(call.run).parameters)
-    problems = [
-        f"{_place(item['loc'], names)}: {item['msg']}"
-        for item in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
-    ]
-    sentence = f"{call.name} was called wrongly: {'; '.join(problems)}."
-    return UserError(sentence, "See docs/api.md.", problems=problems)
-
-
-def _place(location: tuple[int | str, ...], names: list[str]) -> str:
-    """A place in the arguments, by name; pydantic counts those that came without one."""
-    first, *rest = location
-    named = names[first] if isinstance(first, int) and first < len(names) else first
-    return ".".join(str(part) for part in (named, *rest))

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dopq.boundary.doors import Evidence
 from dopq.caller import Caller
 from dopq.tokens import Tokens
-from dopq.users import Users
+from dopq.users import User, Users
 
 
 def identify_by(users: Users, tokens: Tokens) -> Callable[[Evidence, str | None], Caller]:
-    """How to tell who calls: by their token, else by the uid that the kernel vouches for, else nobody."""
+    """How to tell who calls: by their token, without one by the uid that the kernel vouches for, else nobody.
+
+    Who brings a token that is dead is nobody, not the user of their uid, who may be an admin.
+    """
 
     def identify(evidence: Evidence, token: str | None) -> Caller:
-        user = tokens.by_token(token) if token else None
-        if user is None and evidence.uid is not None:
-            user = users.by_uid(evidence.uid)
+        user = tokens.by_token(token) if token else _of(evidence.uid)
         return Caller(user, evidence.address, evidence.peer, token, evidence.host)
+
+    def _of(uid: int | None) -> User | None:
+        return None if uid is None else users.by_uid(uid)
 
     return identify

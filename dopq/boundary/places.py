@@ -7,7 +7,7 @@ takes the place of a stranger who has sat there longest, so that silent connecti
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class _Seat:
 
 
 class Places:
-    """At most `most` guests, and `most_per_source` of one address or user. Thread-safe."""
+    """At most `most` guests, and `most_per_source` strangers of one address, or guests of one user. Thread-safe."""
 
     def __init__(self, most: int, most_per_source: int) -> None:
         self._most = most
@@ -45,13 +45,14 @@ class Places:
     def take(self, guest: Guest, source: str) -> bool:
         """Give a guest from `source` a place, if need be a stranger's; whether there is one."""
         with self._lock:
-            ours = [g for g, seat in self._seats.items() if seat.source == source]
-            crowded = ours if len(ours) >= self._most_per_source else self._seats
-            if crowded is ours or len(self._seats) >= self._most:
-                if (leaving := self._stranger(crowded)) is None:
+            strangers = [g for g, seat in self._seats.items() if seat.user is None]
+            ours = [g for g in strangers if self._seats[g].source == source]
+            if len(ours) >= self._most_per_source:
+                self._give_way(ours[0])
+            elif len(self._seats) >= self._most:
+                if not strangers:
                     return False
-                del self._seats[leaving]
-                leaving.cut()
+                self._give_way(strangers[0])
             self._seats[guest] = _Seat(source)
             return True
 
@@ -69,5 +70,6 @@ class Places:
         with self._lock:
             self._seats.pop(guest, None)
 
-    def _stranger(self, guests: Iterable[Guest]) -> Guest | None:
-        return next((guest for guest in guests if self._seats[guest].user is None), None)
+    def _give_way(self, guest: Guest) -> None:
+        del self._seats[guest]
+        guest.cut()

@@ -25,8 +25,10 @@ from dopq.protocol.stream import Stream, StreamClosed, TooSlow, deadline
 from dopq.wire import ERROR_CLASS, error_from_wire
 
 MAX_REPLY_BYTES = 16 * 2**20
-MAX_REPLY_ITEMS = 1_000_000
-"""Enough for 10,000 jobs."""
+MAX_REPLY_ITEMS, MAX_REPLY_LENGTH = 1_000_000, 100_000
+"""How many values there may be in a reply, and in one of its lists: enough for 10,000 jobs."""
+MAX_WORDS = 500
+"""How much is told of what another kind of service says."""
 
 
 class CutOff(ServiceUnreachable):
@@ -55,7 +57,7 @@ class Channel:
         )
         if head.kind is not Kind.CONNECT_OK:
             self.close()
-            raise Refused(f"The service does not let us in: {answer}.")
+            raise Refused(f"The service does not let us in: {str(answer)[:MAX_WORDS]}.")
 
     def call(self, method: str, arguments: list[object], named: Mapping[str, object], timeout_s: float) -> Any:
         """Call a method and return its answer, plain data.
@@ -88,7 +90,7 @@ class Channel:
             )
             _require_answer(head, self._seq)
             body = self._stream.read(head.body_bytes, until)
-            return head, unpack(memoryview(body)[head.annotations_bytes :], MAX_REPLY_ITEMS)
+            return head, unpack(memoryview(body)[head.annotations_bytes :], MAX_REPLY_ITEMS, MAX_REPLY_LENGTH)
         except (StreamClosed, TooSlow, BadFrame, NotPlain) as error:
             self.close()
             raise CutOff(f"The service gave no answer that can be used: {error}.") from error
@@ -109,6 +111,6 @@ def _error(answer: object) -> DopqError:
 def _words(answer: object) -> str:
     match answer:
         case {"__class__": str(name), "args": [str(sentence), *_]}:
-            return f"{name}: {sentence}"[:500]
+            return f"{name}: {sentence}"[:MAX_WORDS]
         case _:
-            return str(answer)[:500]
+            return str(answer)[:MAX_WORDS]

@@ -14,6 +14,9 @@ import msgpack
 MAX_DEPTH = 16
 """How deep lists and objects may lie in each other."""
 
+MAX_LENGTH = 1_000
+"""How many values one list or object of a call may have."""
+
 
 class NotPlain(ValueError):
     """These bytes are no plain data, or this value is none; says why."""
@@ -31,20 +34,28 @@ def pack(value: object) -> bytes:
         raise NotPlain(f"cannot be told as plain data: {error}") from error
 
 
-def unpack(data: bytes | memoryview, max_items: int) -> Any:
+def unpack(data: bytes | memoryview, max_items: int, max_length: int = MAX_LENGTH) -> Any:
     """What `pack` made.
 
     Args:
         max_items: how many values there may be in all its lists and objects together: a byte can ask for an empty
             object, which takes 64.
+        max_length: how many there may be in one list or object. msgpack takes memory for as many as are announced,
+            and goes through it again when it gives up, at up to 1,024 depths: five bytes each.
 
     Raises:
-        NotPlain: it is malformed, too deep, has too many values, the same key twice, or a number that is none.
+        NotPlain: it is malformed, too deep, too long, has too many values, the same key twice, or a number that is
+            none.
     """
     reader = _Reader(max_items)
     try:
         value = msgpack.unpackb(
-            data, list_hook=reader.listed, object_pairs_hook=reader.paired, ext_hook=_refuse_extension
+            data,
+            list_hook=reader.listed,
+            object_pairs_hook=reader.paired,
+            ext_hook=_refuse_extension,
+            max_array_len=max_length,
+            max_map_len=max_length,
         )
     except NotPlain:
         raise
@@ -55,7 +66,7 @@ def unpack(data: bytes | memoryview, max_items: int) -> Any:
 
 
 class _Reader:
-    """Counts values while msgpack builds them, so that it stops before memory is taken for all of them."""
+    """Counts values as msgpack ends each list and object, so that it stops before it has built them all."""
 
     def __init__(self, left: int) -> None:
         self._left = left

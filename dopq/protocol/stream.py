@@ -31,6 +31,7 @@ class Stream:
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
+        self._is_cut = False
         self._read_ahead = bytearray()
 
     def secure(self, context: ssl.SSLContext, until: float, *, client_of: str | None = None) -> ssl.SSLSocket:
@@ -44,6 +45,8 @@ class Stream:
                 self.socket, server_side=client_of is None, server_hostname=client_of, do_handshake_on_connect=False
             )
             self.socket = wrapped
+            if self._is_cut:  # while it was wrapped, when neither socket could be
+                raise StreamClosed("the connection was cut")
             wrapped.do_handshake()  # its timeout is a total one
         except TimeoutError as error:
             raise TooSlow("the other end is too slow") from error
@@ -117,6 +120,7 @@ class Stream:
 
     def cut(self) -> None:
         """End the connection now, from any thread: whoever reads or writes meets `StreamClosed`."""
+        self._is_cut = True
         with suppress(OSError):  # it has ended already
             # Not SSLSocket's own shutdown, which would have another thread go on in the clear.
             socket.socket.shutdown(self.socket, socket.SHUT_RDWR)

@@ -104,7 +104,7 @@ class Node:
         )
 
     def _audit(self, caller: Caller, method: str, what: Mapping[str, object], result: str) -> None:
-        self.audited.append((caller.name, method, dict(what), result))
+        self.audited.append((str(caller.user.name) if caller.user else None, method, dict(what), result))
 
     def _stop(self) -> None:
         self.stopped = True

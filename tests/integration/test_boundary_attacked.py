@@ -200,6 +200,7 @@ PAYLOADS = {
     "many empty objects": b"\xdc\x3a\x98" + b"\x80" * 15_000,
     "a long list that is not there": b"\xdd\xff\xff\xff\xff",
     "an object that is not there": b"\xdf\xff\xff\xff\xff",
+    "lists in lists that are not there": b"\xdd\0\0\x3f\xff" * 1_020 + bytes(16_384 - 5 * 1_020),
     "4 GiB of text that are not there": b"\xdb\xff\xff\xff\xff",
     "no call": pack(5),
     "no list of arguments": pack([CONTROLLER, "hello", {}, {}]),
@@ -341,6 +342,31 @@ def flood_of_calls(target: BoundaryProcess) -> None:
             time.sleep(0.01)
 
 
+def flood_of_pings(target: BoundaryProcess) -> None:
+    ping = head(6)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(target)) for _ in range(20)]
+        pongs = 0
+        for client in clients:
+            client.sendall(CONNECT)
+            client.setblocking(False)
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            for client in clients:
+                with suppress(OSError):
+                    client.send(ping * 100)
+                with suppress(OSError):
+                    pongs += client.recv(2**16).count(b"pong")
+            time.sleep(0.01)
+        assert pongs < 200, "they count as calls do: 20 a second from one address"
+
+
+def announced_lists(target: BoundaryProcess) -> None:
+    bomb = PAYLOADS["lists in lists that are not there"]
+    for _ in range(20):
+        sent(target, CONNECT + (head(payload=len(bomb)) + bomb) * 4)
+
+
 def tls_to_a_plain_port(target: BoundaryProcess) -> None:
     context = ssl.create_default_context()
     for _ in range(20):
@@ -353,7 +379,7 @@ def tls_to_a_plain_port(target: BoundaryProcess) -> None:
     "attack",
     [
         silent, half_a_handshake, a_byte_at_a_time, asks_and_does_not_read, one_way_storm, batches, comes_and_goes,
-        bodies_that_never_come, flood_of_calls, tls_to_a_plain_port,
+        bodies_that_never_come, flood_of_calls, flood_of_pings, announced_lists, tls_to_a_plain_port,
     ],
 )  # fmt: skip
 def test_an_attack_harms_nobody_else(target: BoundaryProcess, attack: Callable[[BoundaryProcess], None]) -> None:

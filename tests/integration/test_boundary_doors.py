@@ -21,11 +21,14 @@ import pytest
 from Pyro5.serializers import SerializerBase
 
 from dopq import certificate_folder
-from dopq.boundary.doors import Tls, UnixDoor
+from dopq.boundary.doors import Evidence, TcpDoor, Tls, UnixDoor
+from dopq.boundary.identity import identify_by
+from dopq.boundary.names import Names
+from dopq.caller import LOCAL, Caller
 from dopq.config import NodeSettings, Paths, RemoteSettings
 from dopq.errors import NotLoggedIn, OperatorError
 from dopq.protocol.channel import Channel
-from dopq.protocol.stream import Stream
+from dopq.protocol.stream import Stream, StreamClosed
 from dopq.tls import peer_name, server_context
 from dopq.users import Role
 from dopq.wire import CONTROLLER, ERROR_CLASS, error_from_wire
@@ -125,6 +128,41 @@ def test_silent_connections_before_tls_keep_nobody_waiting(tmp_path: Path, lab: 
             assert time.monotonic() - began < 1.0
 
 
+def test_who_is_cut_while_the_socket_is_being_wrapped_is_cut() -> None:
+    """The plain socket has been emptied then, and nobody has the other one yet: neither could be shut down."""
+
+    class CutsMeanwhile(ssl.SSLContext):
+        def wrap_socket(self, sock: socket.socket, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+            wrapped = super().wrap_socket(sock, *arguments, **named)
+            stream.cut()
+            return wrapped
+
+    here, there = socket.socketpair()
+    stream = Stream(here)
+    with there, pytest.raises(StreamClosed, match="cut"):
+        stream.secure(CutsMeanwhile(ssl.PROTOCOL_TLS_SERVER), time.monotonic() + 0.5)
+    stream.close()
+
+
+def test_an_address_that_only_we_understand_is_told_to_nobody() -> None:
+    """A caller on the same link: `fe80::1%eth0` names an interface of this machine."""
+
+    class OnTheLink(socket.socket):
+        def getsockname(self) -> Any:
+            return ("fe80::1%eth0", 9090, 0, 2)
+
+    door = TcpDoor("127.0.0.1", 0, None)
+    with socket.create_connection(("127.0.0.1", door.port)):
+        connected, _ = door.listening.accept()
+        with OnTheLink(fileno=connected.detach()) as local:
+            evidence = door.first_look(local)
+    door.close()
+    names = Names("gpu1:9090")
+    found = names.lookup(Caller(None, evidence.address, reached=evidence.host), CONTROLLER)
+    assert isinstance(found, dict)
+    assert found["state"][3:] == ["gpu1", 9090]
+
+
 # --- the Unix socket ---
 
 
@@ -183,6 +221,16 @@ def test_a_token_works_on_the_socket_too(tmp_path: Path) -> None:
             call(local(path, "wrong"), "whoami")
 
 
+def test_who_brings_a_dead_token_is_nobody_and_not_the_user_of_their_uid(tmp_path: Path) -> None:
+    with on_a_socket(tmp_path) as (running, _):
+        running.home.users.set_uid("olga", 4711)
+        for evidence in (Evidence(LOCAL, uid=4711), Evidence("127.0.0.1")):
+            identify = identify_by(running.home.users, running.home.logins)
+            assert identify(evidence, running.tokens["anna"]).principal == "user anna"
+            assert identify(evidence, "dead").principal is None
+        assert identify(Evidence(LOCAL, uid=4711), None).principal == "user olga"
+
+
 def test_everybody_may_connect_and_the_socket_goes_with_the_service(tmp_path: Path) -> None:
     former = os.umask(0o077)
     try:
@@ -216,6 +264,71 @@ def test_the_usual_place_is_the_first_nodes_and_a_chosen_one_is_needed(tmp_path:
         ):
             pass
         assert call(local(path), "hello")["service"] == "dopq"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another uid: needs root")
+def test_the_folder_that_it_makes_lets_everybody_in_whatever_the_services_umask(public: Path) -> None:
+    former = os.umask(0o077)
+    try:
+        with boundary_alone(public, socket=public / "run/s"):
+            assert as_uid(public / "run/s", 4712) == "None"
+    finally:
+        os.umask(former)
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
+    path, thesis = tmp_path / "s", tmp_path / "thesis"
+    thesis.write_text("years of work")
+    match kind:
+        case "file":
+            path.hardlink_to(thesis)
+        case "link":
+            path.symlink_to(thesis)
+        case _:
+            path.mkdir()
+    with pytest.raises(OperatorError, match="no socket"):
+        UnixDoor(path)
+    assert os.path.lexists(path)
+    assert thesis.read_text() == "years of work"
+
+
+@pytest.mark.parametrize(("mode", "may"), [(0o755, True), (0o1777, True), (0o777, False), (0o775, False)])
+def test_a_folder_in_which_others_may_rename_is_refused(tmp_path: Path, mode: int, may: bool) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(mode)
+    if may:
+        UnixDoor(folder / "s").close()
+    else:
+        with pytest.raises(OperatorError, match="others may change"):
+            UnixDoor(folder / "s")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away: needs root")
+def test_a_folder_that_is_anothers_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir(0o755)
+    os.chown(folder, 4711, 4711)
+    with pytest.raises(OperatorError, match="others may change"):
+        UnixDoor(folder / "s")
+
+
+def test_who_stops_does_not_remove_the_socket_of_who_comes_next(tmp_path: Path) -> None:
+    class TakesThePath(socket.socket):
+        def close(self) -> None:
+            nonlocal next_one
+            super().close()
+            next_one = next_one or UnixDoor(path)
+
+    next_one: UnixDoor | None = None
+    path = tmp_path / "s"
+    door = UnixDoor(path)
+    door.listening = TakesThePath(fileno=door.listening.detach())
+    door.close()
+    assert next_one is not None
+    assert path.exists()
+    next_one.close()
 
 
 def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:

@@ -84,10 +84,10 @@ def test_a_hundred_wrong_logins_cost_few_hash_checks_and_the_right_one_from_else
     target: BoundaryProcess,
 ) -> None:
     """As fast as they can come: the bound is that of any time, 8 and one more every 10 s."""
-    names = ["anna", "bert", "nemo", "x" * 254]
+    names = ["cleo", "bert", "nemo", "x" * 254]
     before, began = target.hash_checks, time.monotonic()
     with (
-        Elsewhere(lambda: login(target, ELSEWHERE, "anna", PASSWORD), pause_s=1.0) as honest,
+        Elsewhere(lambda: login(target, ELSEWHERE, "cleo", PASSWORD), pause_s=1.0) as honest,
         ThreadPoolExecutor(10) as guessers,
     ):
         guesses = list(
@@ -114,7 +114,7 @@ def test_200_logins_at_once_all_get_an_answer_and_take_little_memory(target: Bou
     idle_bytes = target.memory_bytes
 
     def attempt(number: int) -> str:
-        name, password = ("anna", PASSWORD) if number % 2 else ("nemo", "wrong horse battery")
+        name, password = ("cleo", PASSWORD) if number % 2 else ("nemo", "wrong horse battery")
         return login(target, f"127.0.1.{number % 50 + 1}", name, password)
 
     with (

@@ -33,11 +33,11 @@ class PlacesMachine(RuleBasedStateMachine):
     @rule(source=sources)
     def come(self, source: str) -> None:
         strangers = [guest for guest in self.inside if guest.user is None]
-        of_source = [guest for guest in self.inside if guest.source == source]
+        of_source = [guest for guest in strangers if guest.source == source]
         guest = Guest(source)
         crowded = len(of_source) >= MOST_PER_SOURCE
         full = len(self.inside) >= MOST
-        gives_way = [g for g in strangers if g.source == source] if crowded else strangers
+        gives_way = of_source if crowded else strangers
         may = not (crowded or full) or bool(gives_way)
         assert self.places.take(guest, source) == may
         if may:
@@ -67,7 +67,9 @@ class PlacesMachine(RuleBasedStateMachine):
         assert list(self.places) == self.inside
         assert len(self.places) <= MOST
         for source in "abcd":
-            assert sum(guest.source == source for guest in self.inside) <= MOST_PER_SOURCE
+            assert sum(g.source == source for g in self.inside if g.user is None) <= MOST_PER_SOURCE
+        for user in ("anna", "bert", "olga", "cleo"):
+            assert sum(guest.user == user for guest in self.inside) <= MOST_PER_SOURCE
         assert all(not guest.is_cut for guest in self.inside)
 
 
@@ -94,3 +96,14 @@ def test_who_was_cut_has_no_place_to_come_back_to() -> None:
     places.take(second, "b")
     assert first.is_cut
     assert not places.know(first, "anna")
+
+
+def test_one_user_keeps_nobody_else_of_their_machine_out() -> None:
+    places = Places(MOST, MOST_PER_SOURCE)
+    for _ in range(MOST_PER_SOURCE):
+        annas = Guest("login node")
+        assert places.take(annas, "login node")
+        assert places.know(annas, "anna")
+    berts = Guest("login node")
+    assert places.take(berts, "login node")
+    assert places.know(berts, "bert")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dopq.job import StateName
-from dopq.protocol.plain import MAX_DEPTH, NotPlain, pack, unpack
+from dopq.protocol.plain import MAX_DEPTH, MAX_LENGTH, NotPlain, pack, unpack
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 scalars = (
@@ -102,3 +103,26 @@ def test_a_value_lies_as_deep_as_allowed_and_no_deeper() -> None:
     assert unpack(pack(nested), 100) == nested
     with pytest.raises(NotPlain, match="deeper"):
         unpack(pack([nested]), 100)
+
+
+@pytest.mark.parametrize("kind", [b"\xdd", b"\xdf"])
+@pytest.mark.parametrize("announced", [MAX_LENGTH, 16 * 1024, 2**19])
+def test_lists_that_are_announced_in_each_other_take_no_memory(kind: bytes, announced: int) -> None:
+    """msgpack takes 8 bytes for every value that is announced, at 1,024 depths, before it looks for the first one."""
+    key = b"\xa0" if kind == b"\xdf" else b""
+    bomb = (kind + announced.to_bytes(4, "big") + key) * 1_020
+    tracemalloc.start()
+    try:
+        with pytest.raises(NotPlain):
+            unpack(bomb + bytes(2**20), 10_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 2**20
+
+
+def test_a_list_is_as_long_as_allowed_and_no_longer() -> None:
+    assert len(unpack(pack([0] * MAX_LENGTH), 10_000)) == MAX_LENGTH
+    for value in ([0] * (MAX_LENGTH + 1), {str(number): 0 for number in range(MAX_LENGTH + 1)}):
+        with pytest.raises(NotPlain):
+            unpack(pack(value), 10_000)

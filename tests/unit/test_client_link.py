@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,11 @@ from Pyro5.nameserver import NameServerDaemon
 from dopq.boundary import Boundary
 from dopq.boundary.identity import identify_by
 from dopq.config import RemoteSettings
-from dopq.errors import NotFound, NotLoggedIn, OperatorError, ServiceUnreachable, UserError
+from dopq.errors import DopqError, NotFound, NotLoggedIn, OperatorError, ServiceUnreachable, SlowDown, UserError
+from dopq.protocol.frames import EXCEPTION, Kind, frame
+from dopq.protocol.plain import pack
 from dopq.protocol.stream import Stream
+from dopq.wire import ERROR_CLASS
 from dopq_client import link as link_module
 from dopq_client.client import DopqClient
 from dopq_client.link import PyroLink, may_repeat
@@ -214,6 +217,59 @@ def test_a_nameserver_without_a_node_is_told_apart() -> None:
     finally:
         daemon.shutdown()
         thread.join(10)
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[int]:
+    """The port of something that answers the first message of a connection, the second one and so on like this."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        for number in range(1_000):
+                            seq = int.from_bytes(connection.recv(2**16)[10:12], "big")
+                            packed = answers[min(number, len(answers) - 1)]
+                            kind = Kind.RESULT if number else Kind.CONNECT_OK
+                            connection.sendall(frame(kind, seq, packed, flags=EXCEPTION if number else 0))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def refusing(**error: object) -> bytes:
+    return pack({"__class__": ERROR_CLASS, "__exception__": True, "message": "no", "hint": "", **error})
+
+
+@pytest.mark.parametrize("wait_s", [-1e9, -1, 0, 0.0, 1e-9, 1e300, 2**63, "5", None, [], {}])
+def test_a_service_that_says_slow_down_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch, wait_s: object) -> None:
+    monkeypatch.setattr(link_module, "PATIENCE_S", 0.3)
+    began = time.monotonic()
+    refusal = refusing(code="slow_down", details={"wait_s": wait_s})
+    with answering(pack({}), refusal) as port, linked(port, None) as link, pytest.raises(SlowDown):
+        link.call("hello")
+    assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 5, "message": ["x"], "hint": None, "details": [1]},
+        {"code": "x" * 1_000_000},
+        {"code": "slow_down", "details": None},
+        {"__class__": "builtins.SystemExit"},
+        {"__class__": ["a"], "args": 5},
+        {"__class__": "builtins.KeyboardInterrupt", "args": ["x" * 1_000_000]},
+    ],
+)
+def test_a_refusal_of_any_shape_is_an_error_of_ours(error: dict[str, object]) -> None:
+    with answering(pack({}), refusing(**error)) as port, linked(port, None) as link, pytest.raises(DopqError):
+        link.call("hello")
 
 
 @pytest.mark.parametrize("method", ["get_job", "list_results", "read_log", "wait_for_change", "submit", "send_chunk"])

@@ -76,6 +76,12 @@ def test_a_service_on_ipv6_is_reached_where_the_resolver_names_it_first(monkeypa
             assert connected.getpeername()[0] == "::1"
 
 
+def test_a_name_that_can_be_none_has_no_address() -> None:
+    for name in ("gpu\0one", "a..b", "x" * 300):
+        with pytest.raises(ServiceUnreachable, match="No address is known"):
+            dial(name, 1, 2.0)
+
+
 def test_an_address_that_refuses_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         addresses(monkeypatch, ("::1", closed_port()), ("127.0.0.1", closed_port()), server.getsockname())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import traceback
+import tracemalloc
 
 import pytest
 
-from dopq.boundary.repeats import MOST, Repeats
+from dopq.boundary.repeats import MOST, MOST_BYTES, Repeats
 from dopq.errors import DopqError, EngineUnavailable, NotFound, UserError
 
 
@@ -95,3 +97,51 @@ def test_old_answers_are_forgotten() -> None:
         repeats.once("anna", str(number), [], work)
     repeats.once("anna", "0", [], work)
     assert work.times == MOST + 2
+
+
+def test_however_large_the_answers_are_they_take_little_memory() -> None:
+    repeats, size = Repeats(), MOST_BYTES // 4
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            repeats.once("anna", str(number), [], lambda: bytes(size))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < MOST_BYTES * 1.1
+
+
+def test_nobody_pushes_out_the_answers_of_others() -> None:
+    repeats, work = Repeats(), Counter()
+    repeats.once("anna", "k", [], work)
+    for number in range(MOST * 2):
+        repeats.once("bert", str(number), [], work)
+    assert repeats.once("anna", "k", [], work) == b"1"
+
+
+def test_a_call_that_is_under_way_is_not_forgotten_however_many_come_after_it() -> None:
+    repeats, work = Repeats(), Counter()
+
+    def slow() -> bytes:
+        for number in range(MOST * 2):
+            repeats.once("anna", str(number), [], work)
+        return b"done"
+
+    repeats.once("anna", "slow", [], slow)
+    assert repeats.once("anna", "slow", [], work) == b"done"
+
+
+def test_a_refusal_that_is_told_time_and_again_does_not_grow() -> None:
+    """An exception remembers every place where it was raised, and all that was at hand there."""
+    repeats = Repeats()
+
+    def refuse() -> bytes:
+        raise NotFound("no", "look", wanted=1)
+
+    lengths = []
+    for _ in range(10):
+        with pytest.raises(NotFound, match="no look") as refused:
+            repeats.once("anna", "k", [], refuse)
+        assert refused.value.details == {"wanted": 1}
+        lengths.append(len(list(traceback.walk_tb(refused.value.__traceback__))))
+    assert len(set(lengths[1:])) == 1
