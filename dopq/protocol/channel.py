@@ -71,6 +71,11 @@ class Channel:
             raise _error(answer)
         return answer
 
+    def __del__(self) -> None:
+        """Hang up: a thread that ended has let go of its connection without a word."""
+        if stream := getattr(self, "_stream", None):
+            stream.close()
+
     def close(self) -> None:
         """Hang up."""
         self._stream.cut()

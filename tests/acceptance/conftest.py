@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,10 +75,15 @@ def bundle(tmp_path: Path, busybox_image: str) -> MakeBundle:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that stays free while its node is killed and started again.
+
+    Below those that the kernel gives to outgoing connections (32768 and more: ip(7), ip_local_port_range): one of these
+    could take it meanwhile.
+    """
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def node_id(node: NodeProcess) -> str:

