@@ -194,6 +194,7 @@ class ContainerSettings(Section):
     shm_bytes: Annotated[int, Field(ge=0)] = 0
     user: str = Field(default="auto", pattern="^(auto|[0-9]{1,10}:[0-9]{1,10}|)$")
     pids_limit: Count = 4096
+    ready_namespaces: Annotated[int, Field(ge=0, le=64)] = 2
     stop_grace_s: Annotated[int, Field(ge=0)] = 10
 
 
@@ -230,6 +231,7 @@ class Paths:
         self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"
         self.certificates = self.state / "certificates"
+        self.container_key = self.state / "containers.key"
         self.spool = self.state / "spool"
         self.uploads = self.state / "uploads"
         self.jobs = self.state / "jobs"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from datetime import datetime, timedelta
 
+from dopq.advice import advice
 from dopq.clean import clean
 from dopq.job import Ended, Held, Job, finished_at, gpu_seconds, started_at, work_of
 
@@ -42,6 +43,8 @@ def report(job: Job) -> str:
         *_times(job),
         *_resources(job),
     ]
+    if line := advice(job):
+        lines.append(("Advice", line))
     return "".join(f"{label + ':':<14}{clean(text)}\n" for label, text in lines)
 
 

@@ -10,13 +10,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
 from dopq.config import ContainerSettings, Paths, TemplatesSettings
-from dopq.container_handler.container import NODE_LABEL, container_name, container_request, is_of_node, job_user
+from dopq.container_handler.container import (
+    JOBS_NETWORK,
+    NODE_LABEL,
+    container_name,
+    container_request,
+    is_of_node,
+    job_network,
+    job_user,
+)
 from dopq.container_handler.engine import (
     Absent,
     Alive,
@@ -27,6 +36,7 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
 )
+from dopq.container_handler.proof import Proof, node_key
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, EngineRefused, EngineUnavailable
 from dopq.job import (
@@ -42,8 +52,10 @@ from dopq.job import (
     started_at,
 )
 from dopq.log_mirror import LogMirror
+from dopq.namespaces import Namespaces
 from dopq.results import Results
 from dopq.sampler import Sampler
+from dopq.starts import Starts
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
 from dopq.utils.files import append_rest
@@ -60,6 +72,9 @@ DEFECT_S = 10.0
 """How long to leave a job alone after an error that nobody foresaw, such as a full disk under the journal."""
 
 WAIT_S = 30.0
+
+GIVE_WAY_S, LONGEST_GIVE_WAY_S = 0.05, 1.0
+"""A container is removed when none has been started for so long, or after so long at the latest."""
 
 ANSWER_S = 10.0
 """A share that does not answer for so long hangs."""
@@ -102,6 +117,18 @@ class Runner:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._carried: dict[JobId, threading.Thread] = {}
+        self._starts = Starts()
+        self._has_network = False  # whether that of the jobs was there in this life
+        self._proof = Proof(engine, node_key(settings.paths.container_key))
+        container = settings.container
+        self._namespaces = Namespaces(
+            engine,
+            self._proof,
+            settings.node_id,
+            job_network(container.network),
+            container.ready_namespaces,
+            self._starts,
+        )
         self._sampler = Sampler(platform, engine, self._name)
         self._mirror = LogMirror(results)
         self.trouble: str | None = None  # why the engine or our own disk does not serve at present, for `system`
@@ -116,31 +143,37 @@ class Runner:
         self._platform.subscribe(self._note)
         self._sampler.start()
         self._mirror.start()
+        self._namespaces.start()
         for job in self._platform.alive():
             if lease_of(job.state):
-                self.carry(job)
+                self._take_on(job, [])
         threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
 
     def stop(self) -> None:
         """Let go of every job. Containers run on."""
         self._stopping.set()
+        self._namespaces.stop(RETRY_S)
         self._sampler.stop(RETRY_S)
         self._mirror.stop(RETRY_S)
 
     def carry(self, job: Job) -> None:
-        """Carry a job with a lease to its end, in a thread of its own. Once is enough; twice is fine."""
+        """Carry a job that was just given a lease to its end, in a thread of its own. Once is enough; twice is fine."""
+        self._take_on(job, [Absent()])
+
+    def _take_on(self, job: Job, known: list[Observation]) -> None:
+        """`known`: what is known of its container without a look; nothing where a former life may have made it."""
         with self._lock:
             if job.id not in self._carried and not self._stopping.is_set():
-                thread = threading.Thread(target=self._carry, args=(job.id,), name=f"job-{job.id}", daemon=True)
+                thread = threading.Thread(target=self._carry, args=(job.id, known), name=f"job-{job.id}", daemon=True)
                 self._carried[job.id] = thread
                 thread.start()
 
     # --- one job ------------------------------------------------------------------------------------------------------
 
-    def _carry(self, job_id: JobId) -> None:
+    def _carry(self, job_id: JobId, known: list[Observation]) -> None:
         while job := self._still_leased(job_id):
             try:
-                self._walk(job)
+                self._walk(job, known)
             except _NodeStops:
                 log.info("job_left_running", job=job_id)
                 with self._lock:
@@ -159,33 +192,36 @@ class Runner:
             del self._carried[job_id]
             return None
 
-    def _walk(self, job: Job) -> None:
+    def _walk(self, job: Job, known: list[Observation]) -> None:
         name = self._name(job)
         try:
-            seen = self._asking(lambda: self._begin(job, name))
+            seen = self._asking(lambda: self._begin(job, name, known))
         except EngineRefused as refused:
             self._finish(job, name, refused)
             return
+        followed_at = datetime.min.replace(tzinfo=UTC)
         while not isinstance(seen, Exited | Absent):
             self._asking(lambda: self._follow_log(job, name))
+            followed_at = self._clock.now()
             seen = self._asking(lambda: self._engine.wait(name, WAIT_S)) or seen
-        if isinstance(seen, Exited):
+        if isinstance(seen, Exited) and seen.finished_at >= followed_at:  # it may have said something since
             self._asking(lambda: self._follow_log(job, name))
         self._finish(job, name, seen)
 
-    def _begin(self, job: Job, name: ContainerName) -> Observation:
+    def _begin(self, job: Job, name: ContainerName, known: list[Observation]) -> Observation:
         """From the lease to a running process, from wherever a former life came to."""
         state = self._platform.job(job.id).state
-        seen = self._engine.observe(name)
+        seen = known.pop() if known else self._observe(name)
+        if isinstance(seen, Exited) and seen.error and self._namespaces.has_died(name):
+            self._engine.remove(name)
+            seen = Absent()
         if isinstance(seen, Absent | Created) and isinstance(state, Stopping):
             return Absent()  # never ran, and shall not
         if isinstance(seen, Absent) and isinstance(state, Running):
             return seen  # it ran and is gone: running it again would be a second run
-        if isinstance(seen, Absent):
-            self._create(job, state)
-            seen = Created()
-        if isinstance(seen, Created):
-            self._engine.start(name)
+        if isinstance(seen, Absent | Created):
+            with self._starts.one():
+                self._start(job, state, name, made=isinstance(seen, Created))
             seen = self._engine.observe(name)
         if isinstance(seen, Exited) and seen.error:
             raise EngineRefused(f"{seen.error}.")  # said before, when nobody heard it
@@ -195,9 +231,34 @@ class Runner:
                 self._ask_to_stop(now)
         return seen
 
-    def _create(self, job: Job, state: State) -> None:
+    def _observe(self, name: ContainerName) -> Observation:
+        """What is there of a name that only we know to give, but anybody with the engine at hand may have taken."""
+        seen = self._engine.observe(name)
+        if not isinstance(seen, Absent) and not self._proof.is_ours(name):
+            raise EngineRefused(
+                f"The name {name} is in use by a container that is not this node's.",
+                f"Remove it if nobody needs it: `docker rm {name}`.",
+            )
+        return seen
+
+    def _start(self, job: Job, state: State, name: ContainerName, *, made: bool) -> None:
+        if not made:
+            self._create(job, state, name)
+        try:
+            self._engine.start(name)
+        except EngineRefused:
+            if not self._namespaces.has_died(name):
+                raise
+            self._engine.remove(name)
+            self._create(job, state, name)
+            self._engine.start(name)
+
+    def _create(self, job: Job, state: State, name: ContainerName) -> None:
         if not isinstance(state, Occupying):
             raise EngineRefused(f"Job {job.id} has no lease any more.")
+        if job_network(self._settings.container.network) == JOBS_NETWORK and not self._has_network:
+            self._engine.provide_network(JOBS_NETWORK)
+            self._has_network = True
         output = self._results.output_folder(job)
         output.mkdir(mode=0o777, parents=True, exist_ok=True)
         output.chmod(0o777)  # whoever the job's processes run as
@@ -213,6 +274,9 @@ class Runner:
                 settings=self._settings.container,
                 templates=self._settings.templates,
                 user=job_user(self._settings.container.user, service=(os.geteuid(), os.getegid())),
+                namespace=self._namespaces.lend(name),
+                machine_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+                mac=self._proof.mac(name, state.work.image),
             )
         )
 
@@ -239,7 +303,10 @@ class Runner:
             self._sampler.take(job.id)
         else:
             self._end(job, seen, lost)
-        self._quietly(lambda: self._asking(lambda: self._engine.remove(name)))
+            self._starts.expect_one()
+            self._bring(job)
+        self._starts.give_way(GIVE_WAY_S, LONGEST_GIVE_WAY_S)
+        self._quietly(lambda: self._asking(lambda: self._remove(name)))
 
     def _lost_gpus(self, job: Job) -> frozenset[GpuId]:
         """The GPUs of a job that the machine has no more; none where nobody can say."""
@@ -247,8 +314,14 @@ class Runner:
         survey = self._probe.survey() if held else None
         return held - {GpuId(gpu.uuid) for gpu in survey.gpus} if survey and not survey.stale else frozenset()
 
+    def _remove(self, name: ContainerName) -> bool:
+        """Remove a container of ours with its namespace; whether there was one. Others stay, whatever their name."""
+        if ours := self._proof.is_ours(name):
+            self._namespaces.remove_with(name)
+        return ours
+
     def _end(self, job: Job, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId]) -> None:
-        self._bring(job)
+        """The lease ends here: whatever is still to be done with what the job left, others may have its GPUs now."""
         state = self._platform.job(job.id).state
         outcome, reason = verdict(state, seen, lost)
         ran = seen if isinstance(seen, Exited) else None
@@ -263,10 +336,7 @@ class Runner:
         )
 
     def _bring(self, job: Job) -> None:
-        """Bring everything into the share, so that users find it there when they are told that the job has ended.
-
-        A share that refuses or hangs keeps no job from ending: what it lacks is brought by the publisher.
-        """
+        """Bring everything into the share. What a share lacks that refuses or hangs is brought by the publisher."""
         attempt = Attempt(lambda: self._results.bring(job), f"bring-{job.id}")
         while not attempt.is_over(ANSWER_S):
             if self._stopping.is_set():
@@ -322,12 +392,12 @@ class Runner:
         labels = {NODE_LABEL: self._settings.node_id}
         self._quietly(lambda: self._remove_unleased(self._asking(lambda: self._engine.containers(labels))))
 
-    def _remove_unleased(self, names: Iterable[ContainerName]) -> None:
+    def _remove_unleased(self, found: Mapping[ContainerName, Mapping[str, str]]) -> None:
         wanted = {self._name(job) for job in self._platform.alive() if lease_of(job.state)}
-        ours = {name for name in names if is_of_node(self._settings.node_id, name)}
-        for name in ours - wanted:
-            self._asking(partial(self._engine.remove, name))
-            log.info("container_swept", container=name)
+        ours = {name for name in found if is_of_node(self._settings.node_id, name)}
+        for name in [*(ours - wanted), *self._namespaces.left_behind(found, wanted)]:
+            if self._asking(partial(self._remove, name)):
+                log.info("container_swept", container=name)
 
     def _name(self, job: Job) -> ContainerName:
         return container_name(self._settings.node_id, job.id, _attempt(job))

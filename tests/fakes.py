@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Condition, Event
 from typing import IO, BinaryIO
 
+from dopq.container_handler import pause_image
 from dopq.container_handler.engine import (
     Absent,
     Alive,
@@ -26,6 +27,7 @@ from dopq.container_handler.engine import (
     Created,
     Exited,
     Observation,
+    Origin,
 )
 from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, DopqError, EngineRefused
@@ -92,15 +94,17 @@ class FakeEngine:
             line of a Dockerfile is the command `("/bin/sh", "-c", line)`.
         requests: every container that was ever created, in order.
         image_sizes: bytes of images that are not 1 MiB.
+        networks: those that were made.
         starts: every process that was ever started, by its container.
     """
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
-        self.programs: dict[tuple[str, ...], Program] = {}
+        self.programs: dict[tuple[str, ...], Program] = {pause_image.COMMAND: Program(runs_on=True)}
         self.requests: list[ContainerRequest] = []
         self.image_sizes: dict[ImageId, int] = {}
         self.starts: list[ContainerName] = []
+        self.networks: set[str] = set()
         self._commands: dict[ImageId, tuple[str, ...]] = {}  # of every image, what it runs when not told otherwise
         self._triggers: dict[ImageId, str] = {}
         self._tags: dict[str, ImageId] = {}
@@ -231,6 +235,10 @@ class FakeEngine:
             if image and image not in self._tags.values():
                 del self._commands[image]
 
+    def provide_network(self, name: str) -> None:
+        with self._scripted("provide_network"):
+            self.networks.add(name)
+
     def create(self, request: ContainerRequest) -> None:
         with self._scripted("create"):
             if there := self._containers.get(request.name):
@@ -256,6 +264,11 @@ class FakeEngine:
     def observe(self, name: ContainerName) -> Observation:
         with self._scripted("observe"):
             return self._state(name)
+
+    def origin(self, name: ContainerName) -> Origin | None:
+        with self._scripted("origin"):
+            there = self._containers.get(name)
+            return Origin(there.request.image, there.request.labels) if there else None
 
     def wait(self, name: ContainerName, timeout_s: float) -> Exited | Absent | None:
         with self._scripted("wait"):
@@ -338,6 +351,8 @@ class FakeEngine:
         return self._containers[name].state if name in self._containers else Absent()
 
     def _begin(self, container: _Container) -> None:
+        if (joined := container.request.namespace) and not isinstance(self._state(joined), Alive):
+            raise EngineRefused(f"Cannot join the network of the container {joined}, which does not run.")
         program, now = container.program, self.clock.now()
         if program.start_error:
             container.state = Exited(128, now, now, error=program.start_error)

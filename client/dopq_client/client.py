@@ -22,6 +22,7 @@ from dopq.errors import TryAgain
 from dopq.job import StateName
 from dopq.wire import Plain
 from dopq_client import settings
+from dopq_client.arrival import await_results
 from dopq_client.link import Link, PyroLink
 from dopq_client.patience import PatientLink
 from dopq_client.results import write_result
@@ -188,6 +189,7 @@ class DopqClient:
     ) -> list[JobInfo]:
         """Wait until all of the jobs (`any_of`: one of them) have ended, and return all of them as they are then.
 
+        What those have left can be read then, unless the share is away.
         A restart of the node in between is waited for, up to a minute.
 
         Args:
@@ -209,6 +211,7 @@ class DopqClient:
                     on_change(job)
             ended = [has_ended(job) for job in jobs]
             if all(ended) or (any_of and any(ended)):
+                await_results(link, jobs, deadline)
                 return jobs
             seq = _next_change(link, seq, deadline, jobs)
             jobs = [job if has_ended(job) else _job(link, job["id"]) for job in jobs]

@@ -7,16 +7,38 @@ from pathlib import Path
 
 from dopq.config import ContainerSettings, TemplatesSettings
 from dopq.container_handler.engine import ContainerName, ContainerRequest
+from dopq.container_handler.proof import MAC_LABEL
 from dopq.container_handler.template import job_environment
 from dopq.job import Job, JobId, Lease, Mount, Work
 
 NODE_LABEL = "dopq.node"
 JOB_LABEL = "dopq.job"
 ATTEMPT_LABEL = "dopq.attempt"
+NAMESPACE_LABEL = "dopq.namespace"
+"""Whose network namespace it joined, or nothing. Always said, since the image may have such a label, too."""
+
+HOSTNAME = "job"
+"""Of all jobs: a namespace and its host name stand ready before it is known who gets them."""
 
 AUTOMATIC_USER = "auto"
+_BRIDGE = "bridge"
+
+JOBS_NETWORK = "dopq-jobs"
+"""What the setting `bridge` means: on the engine's own bridge of that name all containers reach each other."""
+
 _NOBODY = "65534:65534"
 _HOME = "/tmp"  # noqa: S108 - in the container: the one folder that images let everybody write to
+
+_CACHES = {
+    "USER": "job",  # getpass.getuser(), which names caches, fails for a uid without an entry in passwd
+    "LOGNAME": "job",
+    "MPLCONFIGDIR": f"{_HOME}/.cache/matplotlib",
+    "NUMBA_CACHE_DIR": f"{_HOME}/.cache/numba",  # by default beside the source, which nobody may write
+    "TRITON_CACHE_DIR": f"{_HOME}/.cache/triton",
+    "TORCHINDUCTOR_CACHE_DIR": f"{_HOME}/.cache/torchinductor",
+    "CUDA_CACHE_PATH": f"{_HOME}/.cache/cuda",
+}
+"""Where frameworks may write what they compile. Not where they keep models, which an image may have brought."""
 
 
 def container_name(node_id: str, job: JobId, attempt: int) -> ContainerName:
@@ -27,6 +49,11 @@ def container_name(node_id: str, job: JobId, attempt: int) -> ContainerName:
 def is_of_node(node_id: str, name: ContainerName) -> bool:
     """Whether a container bears a name that this node gives; labels alone do not tell, since images bring them too."""
     return re.fullmatch(rf"dopq-{re.escape(node_id)}-[0-9]+-[0-9]+", name) is not None
+
+
+def job_network(setting: str) -> str:
+    """The engine's network for the setting `[container] network`."""
+    return JOBS_NETWORK if setting == _BRIDGE else setting
 
 
 def job_user(setting: str, *, service: tuple[int, int]) -> str | None:
@@ -53,21 +80,30 @@ def container_request(
     settings: ContainerSettings,
     templates: TemplatesSettings,
     user: str | None = None,
+    namespace: ContainerName | None = None,
+    mac: str = "",
+    machine_bytes: int = 0,
 ) -> ContainerRequest:
     """All that the container of a job is created from.
 
     Args:
         folder: the job's private working folder; `output` and `input` below it become /output and /input.
         data: the lab's data, seen read-only as /data and, for bundles of DoPQ 1.0, as /imgdir.
+        mac: see `Proof`.
+        machine_bytes: memory of the machine; 0 where it is not known. /dev/shm takes half of what the job may have, as
+            Linux gives half of the machine: what is in it counts against the job's limit anyway.
+        namespace: a container of ours whose network namespace it joins; None: it gets its own.
         user: see `job_user`. The image's home folder is not theirs, so they get another.
     """
     spec = work.spec
-    home = {"HOME": _HOME} if user else {}
+    home = {"HOME": _HOME, **_CACHES} if user else {}
+    memory_bytes = spec.memory_bytes or settings.memory_bytes or None
     identity = {"DOPQ_JOB": str(job.id), "DOPQ_ATTEMPT": str(lease.attempt)}
+    labels = {NODE_LABEL: node_id, JOB_LABEL: str(job.id), ATTEMPT_LABEL: str(lease.attempt)}
     return ContainerRequest(
         name=container_name(node_id, job.id, lease.attempt),
         image=work.image,
-        labels={NODE_LABEL: node_id, JOB_LABEL: str(job.id), ATTEMPT_LABEL: str(lease.attempt)},
+        labels={**labels, NAMESPACE_LABEL: namespace or "", MAC_LABEL: mac},
         mounts=_mounts(folder, data, has_input=work.has_input),
         gpus=lease.gpus,
         command=spec.command,
@@ -76,10 +112,11 @@ def container_request(
         working_dir=spec.working_dir,
         user=user,
         stop_signal=spec.stop_signal,
-        hostname=f"job-{job.id}",
-        network=settings.network,
-        memory_bytes=spec.memory_bytes or settings.memory_bytes or None,
-        shm_bytes=spec.shm_bytes or settings.shm_bytes or None,
+        hostname=HOSTNAME,
+        network=job_network(settings.network),
+        namespace=namespace,
+        memory_bytes=memory_bytes,
+        shm_bytes=spec.shm_bytes or settings.shm_bytes or (memory_bytes or machine_bytes) // 2 or None,
         cpus=spec.cpus,
         pids_limit=settings.pids_limit,
     )

@@ -49,11 +49,12 @@ class DockerConnection:
         except docker.errors.APIError as error:
             raise refusal(doing, error.explanation or str(error), error.status_code) from error
         except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise self._no_answer(error) from error
+            raise self.no_answer(error) from error
         except struct.error as error:  # docker-py: the stream ended inside a frame's header
-            raise self._no_answer(error) from error
+            raise self.no_answer(error) from error
 
-    def _no_answer(self, error: Exception) -> EngineUnavailable:
+    def no_answer(self, error: Exception) -> EngineUnavailable:
+        """Our error for an engine that did not answer, or broke off."""
         why, hint = unreachable(repr(error))
         return EngineUnavailable(f"The container engine at {self.url} does not answer: {why}.", hint)
 

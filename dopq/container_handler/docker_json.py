@@ -18,6 +18,9 @@ NO_GPUS = "void"
 https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
 """
 
+_SHARES_OF_A_CORE = 1024
+"""Docker's own default for a container: where cores are short, each gets by what it asked for, 1 where it did not."""
+
 _REMOVED = ("CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_AUDIT")
 """Variables of the image that do not reach a container: a name without `=` takes them away (Engine API, `Env`).
 
@@ -33,6 +36,19 @@ cannot be said (https://docs.docker.com/engine/logging/drivers/json-file/).
 """
 
 
+_NO_TRAFFIC_AMONG = {"com.docker.network.bridge.enable_icc": "false"}
+
+
+def network_body(name: str) -> dict[str, Any]:
+    """Body of `POST /networks/create`: a bridge that lets containers reach out, but not each other."""
+    return {"Name": name, "CheckDuplicate": True, "Driver": "bridge", "Options": _NO_TRAFFIC_AMONG}
+
+
+def keeps_apart(network: Mapping[str, Any]) -> bool:
+    """Whether the network of `GET /networks/{name}` is one of `network_body`."""
+    return network["Driver"] == "bridge" and _NO_TRAFFIC_AMONG.items() <= (network["Options"] or {}).items()
+
+
 def container_body(request: ContainerRequest) -> dict[str, Any]:
     """Body of `POST /containers/create`."""
     return {
@@ -44,7 +60,7 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
         "WorkingDir": request.working_dir or "",
         "User": request.user or "",
         "StopSignal": request.stop_signal or "SIGTERM",
-        "Hostname": request.hostname,
+        "Hostname": "" if request.namespace else request.hostname,  # the engine refuses one beside a namespace
         "Healthcheck": {"Test": ["NONE"]},  # a job is judged by its exit code; a check would use its CPU for nothing
         "HostConfig": _host_config(request),
     }
@@ -52,17 +68,22 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
 
 def _host_config(request: ContainerRequest) -> dict[str, Any]:
     return {
-        "Init": True,  # PID 1 ignores signals that it does not handle, and reaps nobody: both break stopping
+        "Init": request.init,  # PID 1 ignores signals that it does not handle, and reaps nobody: both break stopping
+        "ReadonlyRootfs": request.read_only,
         "RestartPolicy": {"Name": "no"},  # an attempt runs once; what comes after is the scheduler's to decide
+        "CapDrop": ["ALL"],  # what an image does as root it does without root's rights over others' files
         "SecurityOpt": ["no-new-privileges"],
-        "NetworkMode": request.network,
+        "CgroupnsMode": "private",
+        "NetworkMode": f"container:{request.namespace}" if request.namespace else request.network,
         "Mounts": [_mount(mount) for mount in request.mounts],
         "DeviceRequests": _device_requests(request),
         "Memory": request.memory_bytes or 0,
         "MemorySwap": request.memory_bytes or 0,  # memory and swap together, so equal means no swap
         "ShmSize": request.shm_bytes or 0,
         "NanoCpus": round((request.cpus or 0) * 1e9),
+        "CpuShares": round((request.cpus or 1) * _SHARES_OF_A_CORE),
         "PidsLimit": request.pids_limit or 0,
+        **_runtime(request),
         "LogConfig": {"Type": "json-file", "Config": _WHOLE_LOG},
     }
 
@@ -72,7 +93,13 @@ def _listed(words: tuple[str, ...] | None) -> list[str] | None:
 
 
 def _environment(request: ContainerRequest) -> dict[str, str]:
-    return {**request.environment, GPUS_VARIABLE: ",".join(sorted(request.gpus)) or NO_GPUS}
+    visible = ",".join(sorted(request.gpus)) or NO_GPUS
+    return {**request.environment, GPUS_VARIABLE: visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as NVML counts
+
+
+def _runtime(request: ContainerRequest) -> dict[str, str]:
+    """A job without GPUs never meets the NVIDIA runtime, though that may be the engine's default one."""
+    return {} if _device_requests(request) else {"Runtime": "runc"}
 
 
 def _device_requests(request: ContainerRequest) -> list[dict[str, Any]]:

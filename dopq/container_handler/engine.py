@@ -43,8 +43,11 @@ class ContainerRequest:
         gpus: handed over as a device request by UUID; empty asks for none and hides those that there are.
         memory_bytes: limit on memory and swap together; None for no limit.
         network: a network of the engine's: `none`, `bridge` or a name.
+        namespace: a running container whose network namespace, host name included, this one joins instead.
         labels: say which job, attempt and node the container belongs to; they win over the image's own.
         user: `uid:gid` of the process; None leaves the image's USER.
+        init: have an init of the engine's own above the process, which passes signals on and reaps.
+        read_only: nothing of the image's file system can be written.
         stop_signal: None for SIGTERM, whatever the image says: the grace period is meant to be one.
     """
 
@@ -61,10 +64,13 @@ class ContainerRequest:
     stop_signal: str | None = None
     hostname: str = "dopq"
     network: str = "none"
+    namespace: ContainerName | None = None
     memory_bytes: int | None = None
     shm_bytes: int | None = None
     cpus: float | None = None
     pids_limit: int | None = None
+    init: bool = True
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,14 @@ class Exited:
 
 
 Observation = Absent | Created | Alive | Exited
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a container was made from: its image, and all its labels, those of the image included."""
+
+    image: ImageId
+    labels: Mapping[str, str]
 
 
 class ContainerEngine(Protocol):
@@ -178,6 +192,14 @@ class ContainerEngine(Protocol):
         """Untag an image, and delete it when that was its last tag; none of that name is fine."""
         ...
 
+    def provide_network(self, name: str) -> None:
+        """Have a network of that name whose containers reach out, but not each other. One that is there stays.
+
+        Raises:
+            EngineRefused: also where there is one of that name whose containers do reach each other.
+        """
+        ...
+
     def create(self, request: ContainerRequest) -> None:
         """Create the container; one of that name that is already there stays as it is."""
         ...
@@ -192,6 +214,10 @@ class ContainerEngine(Protocol):
 
     def observe(self, name: ContainerName) -> Observation:
         """What the engine knows of the container now: the truth, where memory is only a hint."""
+        ...
+
+    def origin(self, name: ContainerName) -> Origin | None:
+        """What the container was made from; None when there is none of that name."""
         ...
 
     def wait(self, name: ContainerName, timeout_s: float) -> Exited | Absent | None:

@@ -19,7 +19,7 @@ from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.engine import ContainerEngine, ContainerName, ContainerRequest, Exited
 from dopq.errors import BuildFailed, DopqError, EngineRefused, EngineUnavailable
 from dopq.job import ImageId, Mount
-from tests.integration.test_engine_contract import LONG_S, Bench, dockerfile
+from tests.integration.test_engine_contract import LONG_S, SLEEPER, Bench, dockerfile
 
 engine_needed = pytest.mark.engine
 NOWHERE = "unix:///nonexistent/docker.sock"
@@ -67,6 +67,27 @@ def test_a_process_can_gain_no_privileges(bench: Bench) -> None:
 
 
 @engine_needed
+def test_not_even_root_has_a_capability(bench: Bench) -> None:
+    _, status = shell(bench, "cat /proc/self/status", user="0:0")
+    assert [line for line in status.splitlines() if line.startswith("Cap")] == [
+        f"Cap{name}:\t0000000000000000" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")
+    ]
+
+
+@engine_needed
+def test_memory_and_swap_have_one_limit_and_cores_are_shared_by_what_was_asked(
+    bench: Bench, client: docker.APIClient
+) -> None:
+    name = bench.started(SLEEPER, memory_bytes=64 << 20, cpus=2.0)
+    host = client.inspect_container(name)["HostConfig"]
+    assert host["Memory"] == host["MemorySwap"] == 64 << 20
+    assert (host["CpuShares"], host["NanoCpus"]) == (2048, 2_000_000_000)
+    assert (host["IpcMode"], host["CgroupnsMode"], host["Runtime"]) == ("private", "private", "runc")
+    assert not host["Privileged"]
+    assert host["RestartPolicy"]["Name"] == "no"
+
+
+@engine_needed
 def test_a_process_that_forks_without_end_meets_its_limit(bench: Bench) -> None:
     script = "i=0; while test $i -lt 40; do sleep 5 & i=$((i+1)); done; echo forked all"
     code, text = shell(bench, script, pids_limit=20)
@@ -78,6 +99,43 @@ def test_a_process_that_forks_without_end_meets_its_limit(bench: Bench) -> None:
 def test_a_job_without_network_has_only_itself(bench: Bench) -> None:
     _, text = shell(bench, "cat /proc/net/dev")
     assert [line.split(":")[0].strip() for line in text.splitlines()[2:]] == ["lo"]
+
+
+@engine_needed
+def test_containers_of_the_network_of_jobs_do_not_reach_each_other(
+    bench: Bench, client: docker.APIClient, unique: str
+) -> None:
+    network = f"{unique}-net"
+    for _ in range(2):
+        bench.engine.provide_network(network)
+    try:
+        listens = "busybox nc -l -p 7000 -e busybox echo reached"
+        name = bench.name()
+        command = ("/bin/sh", "-c", f"{listens} & wait")
+        bench.engine.create(ContainerRequest(name, bench.image, labels={}, command=command, network=network))
+        bench.engine.start(name)
+        address = client.inspect_container(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
+        itself = f"until busybox nc -w 1 127.0.0.1 7000; do sleep 0.1; done & {listens}; wait"
+        assert "reached" in shell(bench, itself, network=network)[1], "the test's tools work"
+        code, text = shell(bench, f"busybox nc -w 2 {address} 7000", network=network)
+        assert code != 0
+        assert "reached" not in text
+    finally:
+        bench.tidy()
+        client.remove_network(network)
+
+
+@engine_needed
+def test_a_network_that_lets_containers_reach_each_other_is_not_taken_for_one(
+    bench: Bench, client: docker.APIClient, unique: str
+) -> None:
+    network = f"{unique}-open"
+    client.create_network(network)
+    try:
+        with pytest.raises(EngineRefused, match="reach each other"):
+            bench.engine.provide_network(network)
+    finally:
+        client.remove_network(network)
 
 
 @engine_needed
@@ -271,9 +329,11 @@ VERBS: dict[str, Callable[[ContainerEngine], object]] = {
     "build": lambda e: e.build(
         dockerfile("FROM a"), tag="a:1", labels={}, log=lambda _: None, cancelled=threading.Event(), timeout_s=5
     ),
+    "provide_network": lambda e: e.provide_network("dopq-test-none"),
     "create": lambda e: e.create(ContainerRequest(NAME, ImageId("a"), labels={})),
     "start": lambda e: e.start(NAME),
     "observe": lambda e: e.observe(NAME),
+    "origin": lambda e: e.origin(NAME),
     "wait": lambda e: e.wait(NAME, 1),
     "log": lambda e: next(e.log(NAME)),
     "use": lambda e: e.use(NAME),

@@ -391,6 +391,16 @@ def test_running_out_of_memory_is_told(bench: Bench) -> None:
     assert end.exit_code == 137
 
 
+def test_a_container_tells_what_it_was_made_from(bench: Bench) -> None:
+    name = bench.created(GREETER, labels={"dopq.test.origin": "1"})
+    origin = bench.engine.origin(name)
+    assert origin is not None
+    assert origin.image == bench.image
+    assert origin.labels["dopq.test.origin"] == "1"
+    bench.engine.remove(name)
+    assert bench.engine.origin(name) is None
+
+
 def test_creating_twice_leaves_the_first_container_as_it_is(bench: Bench) -> None:
     request = bench.request(SLEEPER, labels={"dopq.test": "mine"})
     bench.engine.create(request)
@@ -430,6 +440,17 @@ def test_a_container_that_has_run_is_not_run_again(bench: Bench) -> None:
 def test_starting_what_is_not_there_is_refused(bench: Bench) -> None:
     with pytest.raises(EngineRefused, match="No such container"):
         bench.engine.start(bench.name())
+
+
+def test_a_container_joins_the_network_of_one_that_runs_and_of_no_other(bench: Bench) -> None:
+    other = bench.started(SLEEPER)
+    joins = bench.created(GREETER, namespace=other)
+    bench.engine.start(joins)
+    assert isinstance(bench.engine.wait(joins, LONG_S), Exited)
+    late = bench.created(GREETER, namespace=other)
+    bench.engine.remove(other)
+    with pytest.raises(EngineRefused):
+        bench.engine.start(late)
 
 
 def test_a_process_that_cannot_be_started_is_refused_and_counts_as_ended(bench: Bench) -> None:

@@ -25,6 +25,7 @@ def requested(
     has_input: bool = False,
     data: Path | None = None,
     settings: ContainerSettings | None = None,
+    machine_bytes: int = 0,
 ) -> ContainerRequest:
     work = Work(spec or JobSpec("iris"), ImageId("sha256:00"), NOON, has_input)
     job = Job(JobId(7), UserName("anna"), "iris.zip", "drop-1", "iris", NOON, Starting(work, LEASE))
@@ -37,6 +38,7 @@ def requested(
         data=data,
         settings=settings or ContainerSettings(),
         templates=TemplatesSettings(),
+        machine_bytes=machine_bytes,
     )
 
 
@@ -50,7 +52,13 @@ def test_an_attempt_has_one_name_and_no_two_share_it() -> None:
 def test_the_container_says_whose_it_is() -> None:
     request = requested()
     assert request.name == container_name("abcd", JobId(7), 1)
-    assert request.labels == {"dopq.node": "abcd", "dopq.job": "7", "dopq.attempt": "1"}
+    assert request.labels == {
+        "dopq.node": "abcd",
+        "dopq.job": "7",
+        "dopq.attempt": "1",
+        "dopq.namespace": "",
+        "dopq.mac": "",
+    }
     assert request.gpus == LEASE.gpus
 
 
@@ -82,6 +90,12 @@ def test_the_spec_goes_before_the_nodes_default_and_none_is_no_limit(field: str)
     assert limit(None, 0) is None
 
 
+def test_shared_memory_is_half_of_what_the_job_may_have() -> None:
+    assert requested(JobSpec("iris", memory_bytes=64)).shm_bytes == 32
+    assert requested(machine_bytes=100).shm_bytes == 50
+    assert requested(JobSpec("iris", memory_bytes=64, shm_bytes=8), machine_bytes=100).shm_bytes == 8
+
+
 def test_a_job_cannot_forge_who_it_is() -> None:
     spec = JobSpec("iris", environment=(("DOPQ_JOB", "1"), ("DOPQ_ATTEMPT", "9"), ("SEED", "42")))
     assert requested(spec).environment == {"DOPQ_JOB": "7", "DOPQ_ATTEMPT": "1", "SEED": "42"}
@@ -99,4 +113,4 @@ def test_what_the_spec_replaces_and_what_the_node_decides() -> None:
     request = requested(spec, settings=ContainerSettings(network="none", pids_limit=99))
     assert (request.command, request.entrypoint, request.working_dir) == (("train",), ("/bin/sh",), "/w")
     assert (request.stop_signal, request.cpus) == ("SIGINT", 1.5)
-    assert (request.network, request.pids_limit, request.hostname) == ("none", 99, "job-7")
+    assert (request.network, request.pids_limit, request.hostname) == ("none", 99, "job")

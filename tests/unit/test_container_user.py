@@ -47,6 +47,10 @@ def test_another_user_gets_a_home_that_it_may_write_to() -> None:
     assert request("65534:65534").user == "65534:65534"
     assert request("65534:65534").environment["HOME"] == "/tmp"
     assert "HOME" not in request(None).environment
+    caches = {name: text for name, text in request("65534:65534").environment.items() if "CACHE" in name}
+    assert len(caches) >= 4
+    assert all(text.startswith("/tmp/") for text in caches.values())
+    assert not [name for name in request(None).environment if "CACHE" in name]
 
 
 def test_a_home_of_ones_own_counts() -> None:

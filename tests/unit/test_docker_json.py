@@ -32,6 +32,8 @@ def test_every_container_is_hardened_whatever_was_asked() -> None:
     assert host["Init"] is True
     assert host["RestartPolicy"] == {"Name": "no"}
     assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["Runtime"] == "runc"
     assert host["NetworkMode"] == "none"
     assert not {"Privileged", "CapAdd", "Binds", "Devices", "PidMode", "IpcMode", "UsernsMode"} & host.keys()
     assert body()["Healthcheck"] == {"Test": ["NONE"]}
@@ -46,7 +48,8 @@ def test_an_operators_own_log_options_reach_no_job() -> None:
 def test_gpus_are_asked_for_by_uuid_and_a_job_cannot_see_others() -> None:
     wanted = body(gpus=frozenset({GpuId("GPU-b"), GpuId("GPU-a")}), environment={"NVIDIA_VISIBLE_DEVICES": "all"})
     assert wanted["HostConfig"]["DeviceRequests"] == [{"DeviceIDs": ["GPU-a", "GPU-b"], "Capabilities": [["gpu"]]}]
-    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b", *REMOVED]
+    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b", "CUDA_DEVICE_ORDER=PCI_BUS_ID", *REMOVED]
+    assert "Runtime" not in wanted["HostConfig"], "the engine chooses the one that hands out GPUs"
 
 
 def test_simulated_gpus_are_told_to_the_job_and_not_asked_of_the_engine() -> None:
@@ -60,7 +63,7 @@ def test_simulated_gpus_are_told_to_the_job_and_not_asked_of_the_engine() -> Non
 def test_a_job_without_gpus_asks_for_none_and_sees_none() -> None:
     wanted = body(environment={"NVIDIA_VISIBLE_DEVICES": "all", "SEED": "1"})
     assert wanted["HostConfig"]["DeviceRequests"] == []
-    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=void", "SEED=1", *REMOVED]
+    assert wanted["Env"] == ["NVIDIA_VISIBLE_DEVICES=void", "SEED=1", "CUDA_DEVICE_ORDER=PCI_BUS_ID", *REMOVED]
 
 
 def test_the_memory_limit_leaves_no_room_for_swap() -> None:

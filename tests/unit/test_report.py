@@ -117,6 +117,39 @@ def test_a_clock_that_stepped_back_gives_no_negative_duration() -> None:
     assert "Building:     0.0 s\n" in report(replace(BUILDING, state=Queued(early)))
 
 
+@pytest.mark.parametrize(
+    ("code", "exit_code", "words"),
+    [
+        ("out_of_memory", 137, 'memory = "6GiB"'),
+        ("killed", 137, "smaller batches"),
+        ("time_limit", 143, "SIGTERM"),
+        ("exit_code", 127, "spelling"),
+        ("exit_code", 139, "CUDA"),
+        ("exit_code", 3, "end of job.log"),
+        ("gpu_lost", 1, "retries"),
+        ("succeeded", 0, "0.1 of 4.0 GiB"),
+    ],
+)
+def test_a_line_of_advice_says_what_would_help(code: str, exit_code: int, words: str) -> None:
+    assert isinstance(SUCCEEDED.state, Ended)
+    work = replace(WORK, spec=replace(WORK.spec, memory_bytes=4 << 30))
+    state = replace(SUCCEEDED.state, reason=Reason(code, "So it was."), exit_code=exit_code, work=work)
+    [line] = [it for it in report(replace(SUCCEEDED, state=state)).splitlines() if it.startswith("Advice:")]
+    assert words in line
+
+
+def test_there_is_no_advice_where_nothing_went_wrong_and_nothing_was_wasted() -> None:
+    assert "Advice" not in report(SUCCEEDED)
+    assert "Advice" not in report(BUILDING)
+    assert "Advice" not in report(REFUSED)
+
+
+def test_a_time_limit_that_was_far_too_long_is_named() -> None:
+    assert isinstance(SUCCEEDED.state, Ended)
+    state = replace(SUCCEEDED.state, work=replace(WORK, spec=replace(WORK.spec, time_limit_s=100_000)))
+    assert "a quarter of its time limit" in report(replace(SUCCEEDED, state=state))
+
+
 def test_the_status_in_a_sentence() -> None:
     assert status_text(BUILDING) == "Job 7 (iris): building.\n"
     assert status_text(SUCCEEDED) == "Job 7 (iris): succeeded. It ended with exit code 0.\n"
