@@ -23,6 +23,7 @@ from dopq.errors import NotFound, OperatorError, StateUnreadable
 from dopq.job import FINAL, Actor, Job, JobId, StateName, UserName, finished_at
 from dopq.lines import Turn
 from dopq.penalty import Account
+from dopq.utils.crash_points import step
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -146,7 +147,8 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-                self._connection.execute("COMMIT")
+                with step("journal commit"):
+                    self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # SQLite has rolled back by itself where the disk was full
                     self._connection.execute("ROLLBACK")

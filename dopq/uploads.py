@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dopq.errors import NotFound, UserError
 from dopq.job import UserName
+from dopq.utils.crash_points import step
 from dopq.utils.files import fsync_folder
 
 CHUNK_BYTES = 256 * 1024
@@ -86,8 +87,9 @@ class Uploads:
         if arrived != sha256:
             partial.unlink()
             raise UserError("The bundle arrived damaged: its checksum differs.", "Send it again.")
-        partial.replace(finished)
-        fsync_folder(self.spool)
+        with step("upload finish"):
+            partial.replace(finished)
+            fsync_folder(self.spool)
         return upload
 
 

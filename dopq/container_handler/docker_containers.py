@@ -24,6 +24,7 @@ from dopq.container_handler.engine import (
 )
 from dopq.errors import EngineRefused, EngineUnavailable
 from dopq.job import ImageId, ResourceUse
+from dopq.utils.crash_points import step
 
 _REMOVAL_TIMEOUT_S = 30.0
 
@@ -57,7 +58,8 @@ class DockerContainers:
         """See ContainerEngine."""
         with self._doing(f"create the container {request.name}"):
             try:
-                self._call("POST", "create", {"name": request.name}, container_body(request))
+                with step("container create"):
+                    self._call("POST", "create", {"name": request.name}, container_body(request))
                 with self._lock:
                     self._never_started.add(request.name)
             except Refused as refused:
@@ -89,7 +91,8 @@ class DockerContainers:
         with self._doing(doing):
             seen = Created() if self._is_new(name) else self.observe(name)
             if isinstance(seen, Created | Absent):  # Absent: let the engine say so
-                self._call("POST", f"{name}/start")
+                with step("container start"):
+                    self._call("POST", f"{name}/start")
             elif isinstance(seen, Exited) and seen.error:
                 raise refusal(doing, seen.error)
 
@@ -160,14 +163,14 @@ class DockerContainers:
 
     def stop(self, name: ContainerName, grace_s: int) -> None:
         """See ContainerEngine."""
-        with self._doing(f"stop the container {name}"), _unless(404):
+        with self._doing(f"stop the container {name}"), _unless(404), step("container stop"):
             self._call("POST", f"{name}/stop", {"t": grace_s}, timeout_s=docker_connection.CALL_TIMEOUT_S + grace_s)
 
     def remove(self, name: ContainerName) -> None:
         """See ContainerEngine."""
         with self._lock:
             self._never_started.discard(name)
-        with self._doing(f"remove the container {name}"), _unless(404):
+        with self._doing(f"remove the container {name}"), _unless(404), step("container remove"):
             try:
                 self._call("DELETE", name, {"v": "true", "force": "true"})
             except Refused as refused:
