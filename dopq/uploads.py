@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +57,12 @@ class Uploads:
             NotFound: no such upload was begun.
             UserError: the chunk would leave a gap, or pass the limit.
         """
-        partial = self.folder / upload_id(user, key)
+        upload = upload_id(user, key)
         try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self.folder / upload, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
+            with suppress(FileNotFoundError):  # complete, and its client begins again: the answer to `finish` was lost
+                return (self.spool / upload).stat().st_size
             raise NotFound("There is no such upload.", "Begin it first.") from None
         with os.fdopen(descriptor, "r+b", buffering=0) as file:
             here = os.fstat(file.fileno()).st_size
