@@ -23,6 +23,8 @@ def verdict(
         return StateName.LOST, Reason("container_gone", "Its container is gone and nobody knows how the job ended.")
     if lost and seen.exit_code != 0:
         return StateName.FAILED, Reason("gpu_lost", f"It ended when GPU {min(lost)} was lost to the machine.")
+    if seen.with_engine:
+        return StateName.FAILED, Reason("engine_restarted", "It ended with the container engine, which was restarted.")
     return _of_its_own(seen)
 
 
