@@ -181,6 +181,7 @@ class Node:
         self._supervisor = Supervisor(self.platform, admission, images, outbox, provider, clock)
         floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         self._housekeeping = Housekeeping(
+            paths.journal,
             ImageSweep(images, DockerEngine(engine_url), settings.build.keep_images_days, floor, cpu.disk),
             ShareSweep(self.platform, paths, settings.share),
             self._share,

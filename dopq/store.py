@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from dopq.backup import back_up, way_back
 from dopq.errors import InvariantBroken, NotFound, OperatorError, StateUnreadable
 from dopq.job import FINAL, Actor, Job, JobId, Lease, Starting, StateName, UserName, finished_at
 from dopq.lines import Turn
@@ -186,7 +187,7 @@ class Database:
         """The error for a file that makes no sense."""
         return StateUnreadable(
             f"The state file {self._path} cannot be used: {why}.",
-            "Put back a copy of it from your backup; DoPQ does not guess at lost state.",
+            way_back(self._path),
         )
 
     def _check_in_place(self) -> None:
@@ -207,6 +208,8 @@ class Database:
             self._connection.close()
 
     def _migrate(self) -> None:
+        if 0 < (version := self._version()) < len(MIGRATIONS):
+            back_up(self._path, f"before-version-{version + 1}")  # since a migration cannot be undone
         while (version := self._version()) < len(MIGRATIONS):
             with self.transaction() as tx:
                 if self._version() == version:  # else another process was quicker
