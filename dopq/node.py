@@ -208,7 +208,7 @@ class Node:
             socket=socket_path(settings.remote.socket),
         )
         self._record = NodeRecord(
-            _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.address
+            self._database.take_over(), 0, NodeId(node_id), self.name, __version__, self.boundary.address
         )
 
     def start(self) -> None:
@@ -303,13 +303,6 @@ def _make_user_folders(paths: Paths) -> None:
     with closing(Database(paths.journal)) as database:
         for user in Users(database).all():
             make_user_folders(paths, user.name, user.uid)
-
-
-def _next_incarnation(journal: Journal) -> int:
-    """One more at every start, so that others know this life's record from that of a former one."""
-    number = int(journal.noted("incarnation") or 0) + 1
-    journal.note("incarnation", str(number))
-    return number
 
 
 def _pid_file(paths: Paths) -> Path:

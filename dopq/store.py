@@ -134,6 +134,7 @@ class Database:
         """
         self._lock = threading.RLock()
         self._path = path
+        self._life: int | None = None
         with self._translated():
             _touch_private(path)
             self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
@@ -160,6 +161,7 @@ class Database:
             self._check_in_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._check_life()
                 yield self._connection
                 with step("journal commit"):
                     self._connection.execute("COMMIT")
@@ -177,6 +179,28 @@ class Database:
                 yield
             finally:
                 self._connection.execute("ROLLBACK")
+
+    def take_over(self) -> int:
+        """Begin a new life of the node: one more than the last. From now on every write fails once a later one began.
+
+        The lock on the state folder keeps two nodes apart; this holds where somebody has removed its file.
+        """
+        with self.transaction() as tx:
+            found = tx.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchone()
+            life = int(found[0] if found else 0) + 1
+            tx.execute("INSERT OR REPLACE INTO meta VALUES ('incarnation', ?)", (str(life),))
+        self._life = life
+        return life
+
+    def _check_life(self) -> None:
+        if self._life is None:  # a command of an admin's, which may write beside any node
+            return
+        [[newest]] = self._connection.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchall()
+        if int(newest) != self._life:
+            raise OperatorError(
+                f"Another node has taken over {self._path.parent}; this one changes nothing any more.",
+                "Stop this one. Never remove node.lock while a node runs.",
+            )
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query. Raises what `transaction` raises."""

@@ -369,6 +369,16 @@ def test_a_migration_that_fails_half_way_leaves_the_file_as_it_was(path: Path, m
     database.close()
 
 
+def test_a_node_that_was_taken_over_changes_nothing_any_more_and_commands_go_on(path: Path) -> None:
+    with closing(Database(path)) as old, closing(Database(path)) as new, closing(Database(path)) as command:
+        assert (old.take_over(), new.take_over()) == (1, 2)
+        with pytest.raises(OperatorError, match="Another node has taken over"):
+            Journal(old).add(a_job(), "took it")
+        job = Journal(new).add(a_job(), "took it")
+        Journal(command).note("drained", "yes")
+        assert Journal(old).alive() == [job], "it may still look"
+
+
 def test_a_newer_file_is_refused_with_both_versions(path: Path) -> None:
     database = Database(path)
     database.rows("PRAGMA user_version=99")
