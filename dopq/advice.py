@@ -12,6 +12,7 @@ _BY_REASON = {
     "time_limit": "Ask for a longer `time_limit`, or save on SIGTERM and go on from there in the next job.",
     "gpu_lost": "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself.",
     "container_gone": "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself.",
+    "engine_restarted": "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself.",
     "start_failed": "Mend the command if the reason names it; tell the admin if it names a device or a driver.",
 }
 

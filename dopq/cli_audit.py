@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from dopq.cli_answers import in_words, print_json, say
+from dopq.cli_audit_check import audit_check
 from dopq.cli_options import AS_JSON, CONFIG, seconds
 from dopq.wire import time_to_wire
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def audit() -> None:
-    """Who has changed what."""
+    """Who has changed what, and whether the books are in order."""
+
+
+audit.add_command(audit_check)
 
 
 @audit.command("log")

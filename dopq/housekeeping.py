@@ -1,9 +1,11 @@
-"""One quiet thread that removes what is not needed any more: images now and then, files of the share seldom."""
+"""One quiet thread: backs up the journal once a day, and removes what is not needed any more, images and old files."""
 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
+from dopq.backup import daily_backup
 from dopq.errors import DopqError
 from dopq.image_sweep import ImageSweep
 from dopq.share import Share
@@ -23,7 +25,8 @@ SHARE_ROUNDS = 60
 class Housekeeping:
     """Tidies up until it is stopped. Whatever fails is tried again in a later round."""
 
-    def __init__(self, images: ImageSweep, files: ShareSweep, share: Share, clock: Clock) -> None:
+    def __init__(self, journal: Path, images: ImageSweep, files: ShareSweep, share: Share, clock: Clock) -> None:
+        self._journal = journal
         self._images = images
         self._files = files
         self._share = share
@@ -43,6 +46,10 @@ class Housekeeping:
     def tidy(self, *, files: bool) -> None:
         """One round; with `files` the share, too, unless it is away."""
         now = self._clock.now()
+        try:
+            daily_backup(self._journal, now.date())
+        except DopqError as error:
+            log.error("journal_not_backed_up", code=error.code, cause=error.message)
         try:
             self._images.sweep(now)
         except DopqError as away:

@@ -20,6 +20,7 @@ from typing import BinaryIO
 from dopq.container_handler.folder import Changed, pack
 from dopq.job import UserName
 from dopq.stamp import OPEN, Stamp, stamp_at, stamp_of
+from dopq.utils.crash_points import step
 from dopq.utils.files import fsync_folder
 
 _GONE = ".dopq-gone-"  # a folder that was taken, while it is being removed
@@ -175,8 +176,9 @@ def _copied(source: int, stamp: Stamp, target: Path) -> bool:
     if stamp_of(source) != stamp:
         partial.unlink()
         return False
-    partial.replace(target)
-    fsync_folder(target.parent)
+    with step("spool copy"):
+        partial.replace(target)
+        fsync_folder(target.parent)
     return True
 
 

@@ -369,7 +369,7 @@ class Job:
 
 def is_our_fault(reason: Reason) -> bool:
     """Whether a run ended for something that its user could not help: it is not charged, and may be tried again."""
-    return reason.code in {"container_gone", "gpu_fault", "gpu_lost", "start_failed"}
+    return reason.code in {"container_gone", "engine_restarted", "gpu_fault", "gpu_lost", "start_failed"}
 
 
 def work_of(state: State) -> Work | None:

@@ -34,6 +34,10 @@ class Ledger:
         """Decayed GPU-seconds of every user with an account, running jobs counted live."""
         return {user: usage_at(account, now.timestamp(), self._half_life_s) for user, account in self._accounts.items()}
 
+    def faded(self, account: Account, now_s: float) -> float:
+        """What an account that is not kept here amounts to at `now_s`."""
+        return usage_at(account, now_s, self._half_life_s)
+
     def penalties(self, weights: Mapping[UserName, float], now: datetime) -> dict[UserName, float]:
         """The penalty of every user with an account; one who is not registered any more has weight 1."""
         return {user: penalty(usage, weights.get(user, 1.0)) for user, usage in self.usage(now).items()}

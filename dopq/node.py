@@ -68,6 +68,7 @@ from dopq.utils import cpu
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock, SystemClock
 from dopq.utils.cpu import Host
+from dopq.utils.crash_points import arm
 from dopq.utils.files import write_atomic
 from dopq.utils.gpu_probe import probe_for
 from dopq.utils.log import logger
@@ -94,6 +95,8 @@ def serve(settings: Settings, paths: Paths) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop_wishes.put(None))
     os.umask(PRIVATE_UMASK)
+    if arm(os.environ):
+        log.warning("dies_at_a_crash_point", cause="a test asks for it")
     with ExitStack() as stack:
         paths.make()
         make_private(paths)
@@ -190,6 +193,7 @@ class Node:
         self._supervisor = Supervisor(self.platform, admission, images, outbox, provider, clock)
         floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         self._housekeeping = Housekeeping(
+            paths.journal,
             ImageSweep(images, DockerEngine(engine_url), settings.build.keep_images_days, floor, cpu.disk),
             ShareSweep(self.platform, paths, settings.share),
             self._share,
@@ -216,7 +220,7 @@ class Node:
             socket=socket_path(settings.remote.socket),
         )
         self._record = NodeRecord(
-            _next_incarnation(journal), 0, NodeId(node_id), self.name, __version__, self.boundary.address
+            self._database.take_over(), 0, NodeId(node_id), self.name, __version__, self.boundary.address
         )
 
     def start(self) -> None:
@@ -313,13 +317,6 @@ def _make_user_folders(paths: Paths) -> None:
     with closing(Database(paths.journal)) as database:
         for user in Users(database).all():
             make_user_folders(paths, user.name, user.uid)
-
-
-def _next_incarnation(journal: Journal) -> int:
-    """One more at every start, so that others know this life's record from that of a former one."""
-    number = int(journal.noted("incarnation") or 0) + 1
-    journal.note("incarnation", str(number))
-    return number
 
 
 def _pid_file(paths: Paths) -> Path:

@@ -46,6 +46,7 @@ from dopq.utils import cpu
 from dopq.utils import log as logs
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
+from dopq.utils.crash_points import step
 
 log = logs.logger(__name__)
 
@@ -219,7 +220,7 @@ class Provider:
                 cancelled=cancelled,
             )
             make = self._maker.load if prepared.is_image else self._maker.make
-            with BuildLogFile(Path(order.build_log), workdir / BUILD_LOG) as build_log:
+            with BuildLogFile(Path(order.build_log), workdir / BUILD_LOG) as build_log, step("image make"):
                 image = make(order, prepared.context, build_log.write, cancelled)
             prepared.context.unlink()
             self._say(self._maker.admit(order, image, cancelled))

@@ -14,6 +14,7 @@ from dopq.handover import FromProvider
 from dopq.provider import Provider, ProviderSettings
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock, SystemClock
+from dopq.utils.crash_points import arm
 
 log = logs.logger(__name__)
 
@@ -29,6 +30,7 @@ def main(settings: ProviderSettings, pipe: Connection) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the node says when; a Ctrl-C goes to the whole terminal group
         signal.signal(ignored, signal.SIG_IGN)
     logs.setup(settings.log_level.upper(), json_lines=settings.log_json)
+    arm(os.environ)
     # A thread of its own: if both ends only wrote, each would wait for the other to read.
     said: queue.SimpleQueue[FromProvider] = queue.SimpleQueue()
     threading.Thread(target=speak, args=(pipe, said), name="speaker", daemon=True).start()

@@ -22,6 +22,7 @@ from dopq.report import report, status_text
 from dopq.results import Results
 from dopq.returned_bundle import return_bundle
 from dopq.share import ShareAway
+from dopq.utils.crash_points import step
 from dopq.utils.files import write_atomic
 from dopq.utils.log import logger
 from dopq.wire import SCHEMA_VERSION
@@ -86,7 +87,8 @@ class Publisher:
 
     def _tell(self, job: Job) -> bool:
         try:
-            self._write(job)
+            with step("share tell"):
+                self._write(job)
         except OSError as error:
             if self.trouble is None:
                 log.warning("share_refuses", path=error.filename, cause=error.strerror)
@@ -122,9 +124,11 @@ class Publisher:
         bundle = self._paths.spool / job.key
         if end.outcome is not StateName.SUCCEEDED:
             shelf = self._paths.invalid if end.outcome is StateName.INVALID else self._paths.failed
-            return_bundle(bundle, shelf, job, end)
-        bundle.unlink(missing_ok=True)
-        discard(self._paths.jobs / str(job.id))
+            with step("bundle return"):
+                return_bundle(bundle, shelf, job, end)
+        with step("bundle discard"):
+            bundle.unlink(missing_ok=True)
+            discard(self._paths.jobs / str(job.id))
 
 
 def _trouble(error: OSError) -> str:

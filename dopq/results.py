@@ -17,6 +17,7 @@ from dopq.container_handler.outputs import collect
 from dopq.errors import TryAgain
 from dopq.job import Ended, Job, JobId
 from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT, Outbox, ResultFile
+from dopq.utils.crash_points import step
 from dopq.utils.files import fsync_file, make_public, write_atomic
 from dopq.utils.log import logger
 
@@ -90,7 +91,7 @@ class Results:
         Raises:
             OSError: the share does not take it now. Repeat it.
         """
-        with self._bringing(job.id):
+        with self._bringing(job.id), step("results bring"):
             self._bring_log(job)
             if self.output_folder(job).is_dir():
                 left = collect(self.output_folder(job), self._outbox.folder(job) / OUTPUT)

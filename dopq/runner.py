@@ -58,6 +58,7 @@ from dopq.sampler import Sampler
 from dopq.starts import Starts
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
+from dopq.utils.crash_points import step
 from dopq.utils.files import append_rest
 from dopq.utils.gpu import GpuProbe
 from dopq.utils.log import logger
@@ -288,7 +289,8 @@ class Runner:
         """Write to the log on our own disk what is not in it yet. The engine repeats its log from the first byte."""
         path = self._results.log_file(job)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        append_rest(path, self._log_of(job, name), self._results.log_start(job, _attempt(job)))
+        with step("log append"):
+            append_rest(path, self._log_of(job, name), self._results.log_start(job, _attempt(job)))
 
     def _log_of(self, job: Job, name: ContainerName) -> Iterator[bytes]:
         try:
@@ -330,15 +332,16 @@ class Runner:
         state = self._platform.job(job.id).state
         outcome, reason = verdict(state, seen, lost)
         ran = seen if isinstance(seen, Exited) else None
-        self._platform.finish(
-            job.id,
-            outcome,
-            reason,
-            at=ran.finished_at if ran else self._clock.now(),
-            exit_code=ran.exit_code if ran else None,
-            started_at=ran.started_at if ran else started_at(state),
-            use=self._sampler.take(job.id),
-        )
+        with step("lease end"):
+            self._platform.finish(
+                job.id,
+                outcome,
+                reason,
+                at=ran.finished_at if ran else self._clock.now(),
+                exit_code=ran.exit_code if ran else None,
+                started_at=ran.started_at if ran else started_at(state),
+                use=self._sampler.take(job.id),
+            )
 
     def _bring(self, job: Job) -> None:
         """Bring everything into the share. What a share lacks that refuses or hangs is brought by the publisher."""

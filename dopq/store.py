@@ -19,10 +19,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from dopq.backup import back_up, way_back
 from dopq.errors import InvariantBroken, NotFound, OperatorError, StateUnreadable
-from dopq.job import FINAL, Actor, Job, JobId, Lease, StateName, UserName, finished_at, lease_of
+from dopq.job import FINAL, Actor, Job, JobId, Lease, Starting, StateName, UserName, finished_at, lease_of
 from dopq.lines import Turn
 from dopq.penalty import Account
+from dopq.utils.crash_points import step
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -87,6 +89,12 @@ MIGRATIONS: tuple[str, ...] = (
         hash TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, expires_at TEXT NOT NULL
     ) STRICT;
     """,
+    # A job ends once, whatever the code above does. What each attempt held stays told, also when a further one follows.
+    """
+    ALTER TABLE events ADD COLUMN lease TEXT;
+    CREATE UNIQUE INDEX one_end_of_each_job ON events (job) WHERE new IN
+        ('succeeded', 'failed', 'cancelled', 'timed_out', 'lost', 'invalid', 'build_failed');
+    """,
     # What is held now. The register sees to it that nothing is held twice; this is so whatever the code above does.
     """
     CREATE TABLE leases (
@@ -107,18 +115,25 @@ Transaction = sqlite3.Connection
 """What `Database.transaction` gives: for whoever takes part in a transaction that somebody else began."""
 
 _JOB = TypeAdapter(Job)
+_LEASE = TypeAdapter(Lease)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a job's story."""
+    """One line of a job's story.
+
+    Attributes:
+        lease: what the job holds from here on, where its state became `starting`; None in older journals, too.
+    """
 
     seq: int
+    job: JobId
     at: datetime
     old: StateName | None
     new: StateName
     actor: Actor
     cause: str
+    lease: Lease | None = None
 
 
 class Database:
@@ -133,6 +148,7 @@ class Database:
         """
         self._lock = threading.RLock()
         self._path = path
+        self._life: int | None = None
         with self._translated():
             _touch_private(path)
             self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
@@ -159,12 +175,46 @@ class Database:
             self._check_in_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._check_life()
                 yield self._connection
-                self._connection.execute("COMMIT")
+                with step("journal commit"):
+                    self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # SQLite has rolled back by itself where the disk was full
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Every `rows` in the block sees the file as it is at the first of them; writers go on meanwhile."""
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    def take_over(self) -> int:
+        """Begin a new life of the node: one more than the last. From now on every write fails once a later one began.
+
+        The lock on the state folder keeps two nodes apart; this holds where somebody has removed its file.
+        """
+        with self.transaction() as tx:
+            found = tx.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchone()
+            life = int(found[0] if found else 0) + 1
+            tx.execute("INSERT OR REPLACE INTO meta VALUES ('incarnation', ?)", (str(life),))
+        self._life = life
+        return life
+
+    def _check_life(self) -> None:
+        if self._life is None:  # a command of an admin's, which may write beside any node
+            return
+        [[newest]] = self._connection.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchall()
+        if int(newest) != self._life:
+            raise OperatorError(
+                f"Another node has taken over {self._path.parent}; this one changes nothing any more.",
+                "Stop this one. Never remove node.lock while a node runs.",
+            )
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query. Raises what `transaction` raises."""
@@ -175,7 +225,7 @@ class Database:
         """The error for a file that makes no sense."""
         return StateUnreadable(
             f"The state file {self._path} cannot be used: {why}.",
-            "Put back a copy of it from your backup; DoPQ does not guess at lost state.",
+            way_back(self._path),
         )
 
     def _check_in_place(self) -> None:
@@ -196,6 +246,8 @@ class Database:
             self._connection.close()
 
     def _migrate(self) -> None:
+        if 0 < (version := self._version()) < len(MIGRATIONS):
+            back_up(self._path, f"before-version-{version + 1}")  # since a migration cannot be undone
         while (version := self._version()) < len(MIGRATIONS):
             with self.transaction() as tx:
                 if self._version() == version:  # else another process was quicker
@@ -339,18 +391,11 @@ class Journal:
 
     def story(self, job_id: JobId) -> list[Event]:
         """Everything that happened to a job."""
-        rows = self._db.rows("SELECT seq, at, old, new, actor, cause FROM events WHERE job = ? ORDER BY seq", (job_id,))
-        return [
-            Event(
-                seq,
-                datetime.fromisoformat(at),
-                StateName(old) if old else None,
-                StateName(new),
-                Actor(actor),
-                cause,
-            )
-            for seq, at, old, new, actor, cause in rows
-        ]
+        return self._events("WHERE job = ?", (job_id,))
+
+    def events(self) -> list[Event]:
+        """Everything that happened to any job, in order."""
+        return self._events()
 
     def clear(self) -> int:
         """Take every ended job out of the history; how many it held. Their rows and stories stay."""
@@ -378,13 +423,25 @@ class Journal:
         except ValidationError as error:
             raise self._db.unreadable(f"a job's record makes no sense ({error.error_count()} problems)") from error
 
+    def _events(self, where: str = "", values: Sequence[Any] = ()) -> list[Event]:
+        columns = "seq, job, at, old, new, actor, cause, lease"
+        rows = self._db.rows(f"SELECT {columns} FROM events {where} ORDER BY seq", values)  # noqa: S608 - as in _jobs
+        try:
+            return [_event(row) for row in rows]
+        except ValueError as error:
+            raise self._db.unreadable(f"a job's story makes no sense ({error})") from error
+
     def _append(
         self, tx: sqlite3.Connection, job: Job, old: StateName | None, actor: Actor, cause: str, at: datetime
     ) -> Job:
-        seq = tx.execute(
-            "INSERT INTO events (job, at, old, new, actor, cause) VALUES (?, ?, ?, ?, ?, ?)",
-            (job.id, at.isoformat(), old, job.state.name, actor, cause),
-        ).lastrowid
+        lease = _LEASE.dump_json(job.state.lease) if isinstance(job.state, Starting) else None
+        try:
+            seq = tx.execute(
+                "INSERT INTO events (job, at, old, new, actor, cause, lease) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (job.id, at.isoformat(), old, job.state.name, actor, cause, lease.decode() if lease else None),
+            ).lastrowid
+        except sqlite3.IntegrityError as error:
+            raise InvariantBroken(f"Job {job.id} has ended before: {error}.") from error
         job = replace(job, seq=seq or 0)
         end = finished_at(job.state)
         tx.execute(
@@ -401,6 +458,20 @@ class Journal:
         if (job.state.name in FINAL) != (end is not None):
             raise AssertionError(f"{job.state.name} of job {job.id} disagrees with its end {end}")
         return job
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    seq, job, at, old, new, actor, cause, lease = row
+    return Event(
+        seq,
+        JobId(job),
+        datetime.fromisoformat(at),
+        StateName(old) if old else None,
+        StateName(new),
+        Actor(actor),
+        cause,
+        _LEASE.validate_json(lease) if lease else None,
+    )
 
 
 def _touch_private(path: Path) -> None:

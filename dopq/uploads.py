@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dopq.errors import NotFound, UserError
 from dopq.job import UserName
+from dopq.utils.crash_points import step
 from dopq.utils.files import fsync_folder
 
 CHUNK_BYTES = 256 * 1024
@@ -55,10 +57,12 @@ class Uploads:
             NotFound: no such upload was begun.
             UserError: the chunk would leave a gap, or pass the limit.
         """
-        partial = self.folder / upload_id(user, key)
+        upload = upload_id(user, key)
         try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self.folder / upload, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
+            with suppress(FileNotFoundError):  # complete, and its client begins again: the answer to `finish` was lost
+                return (self.spool / upload).stat().st_size
             raise NotFound("There is no such upload.", "Begin it first.") from None
         with os.fdopen(descriptor, "r+b", buffering=0) as file:
             here = os.fstat(file.fileno()).st_size
@@ -86,8 +90,9 @@ class Uploads:
         if arrived != sha256:
             partial.unlink()
             raise UserError("The bundle arrived damaged: its checksum differs.", "Send it again.")
-        partial.replace(finished)
-        fsync_folder(self.spool)
+        with step("upload finish"):
+            partial.replace(finished)
+            fsync_folder(self.spool)
         return upload
 
 

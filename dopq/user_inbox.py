@@ -23,6 +23,7 @@ from dopq.settling import Settling
 from dopq.stamp import Stamp
 from dopq.utils import log as logs
 from dopq.utils.clock import Clock
+from dopq.utils.crash_points import step
 
 log = logs.logger(__name__)
 
@@ -179,7 +180,8 @@ class UserInbox:
 
     def _remove(self, key: str, drop: Drop, stamp: Stamp) -> None:
         try:
-            remove_drop(drop, stamp)
+            with step("drop remove"):
+                remove_drop(drop, stamp)
         except OSError as error:
             self._accepted.add(key)
             self._put_off(drop, TRY_AGAIN_S, f"it was taken, but cannot be removed: {error.strerror}")

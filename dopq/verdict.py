@@ -25,6 +25,8 @@ def verdict(
         return StateName.FAILED, Reason(
             "gpu_lost", f"It ended when GPU {min(lost)} failed: it is lost to the machine, or broken."
         )
+    if seen.with_engine:
+        return StateName.FAILED, Reason("engine_restarted", "It ended with the container engine, which was restarted.")
     return _of_its_own(seen)
 
 

@@ -125,6 +125,14 @@ class FakeEngine:
         with self._changed:
             self._trouble.clear()
 
+    def restart(self) -> None:
+        """The engine is stopped, and every process with it; then it is there again."""
+        with self._changed:
+            for container in self._containers.values():
+                if isinstance(container.state, Alive):
+                    container.state = Exited(143, container.state.started_at, self.clock.now(), with_engine=True)
+            self._changed.notify_all()
+
     def interrupt_logs(self) -> None:
         """Let everybody who follows a log stop, as when the process that follows is killed."""
         with self._changed:

@@ -81,6 +81,13 @@ class NodeProcess:
         return DopqClient.connect(self.address, json.loads(made.stdout)["token"])
 
     def start(self) -> None:
+        self.spawn()
+        wait_until(lambda: (self.state / "node.json").exists() or self._died(), 30.0)
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+
+    def spawn(self) -> None:
+        """Begin to start; it answers when `node.json` is there."""
         with (self.folder / "node.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "dopq", "serve", "--config", str(self.config)],
@@ -89,8 +96,6 @@ class NodeProcess:
                 env=os.environ | self.environment,
                 umask=self.umask,
             )
-        wait_until(lambda: (self.state / "node.json").exists() or self._died(), 30.0)
-        assert self.process.poll() is None, self.log
 
     def _died(self) -> bool:
         return self.process is not None and self.process.poll() is not None

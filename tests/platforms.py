@@ -10,7 +10,9 @@ from dopq.accounts import Accounts
 from dopq.config import GpuSettings, NodeSettings, Paths, QueueSettings
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
+from dopq.invariants.evidence import Evidence
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
+from dopq.ledger import Ledger
 from dopq.outbox import Outbox
 from dopq.results import Results
 from dopq.store import Database, Journal
@@ -79,6 +81,13 @@ class Home:
         """Make somebody a user; their token."""
         user = self.users.add(name, role=role, weight=1.0, uid=None, now=self.clock.now())
         return self.logins.issue(user.name, "a test").token
+
+    def evidence(self) -> Evidence:
+        """What the invariants are held against, without an engine."""
+        accounts = self.journal.accounts()
+        ledger = Ledger(accounts, self.settings.half_life_s, self.settings.cpu_job_rate)
+        with self.database.snapshot():
+            return Evidence(self.journal.changed_since(0), self.journal.events(), accounts, ledger, self.clock.now())
 
     def close(self) -> None:
         self.database.close()

@@ -51,6 +51,14 @@ def is_of_node(node_id: str, name: ContainerName) -> bool:
     return re.fullmatch(rf"dopq-{re.escape(node_id)}-[0-9]+-[0-9]+", name) is not None
 
 
+def run_of(node_id: str, name: ContainerName) -> tuple[JobId, int] | None:
+    """The job and the attempt whose container bears this name; None where it is none of this node's."""
+    if not is_of_node(node_id, name):
+        return None
+    _, job, attempt = name.rsplit("-", 2)
+    return JobId(int(job)), int(attempt)
+
+
 def job_network(setting: str) -> str:
     """The engine's network for the setting `[container] network`."""
     return JOBS_NETWORK if setting == _BRIDGE else setting

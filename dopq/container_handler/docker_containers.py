@@ -7,12 +7,22 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from dopq.container_handler import docker_connection
 from dopq.container_handler.docker_connection import DockerConnection, refusal
 from dopq.container_handler.docker_http import DockerHttp, Refused
-from dopq.container_handler.docker_json import container_body, keeps_apart, network_body, observation, resource_use
+from dopq.container_handler.docker_json import (
+    container_body,
+    instant,
+    keeps_apart,
+    may_have_gone_down_with_the_engine,
+    network_body,
+    observation,
+    resource_use,
+)
 from dopq.container_handler.engine import (
     Absent,
     ContainerName,
@@ -24,6 +34,7 @@ from dopq.container_handler.engine import (
 )
 from dopq.errors import EngineRefused, EngineUnavailable
 from dopq.job import ImageId, ResourceUse
+from dopq.utils.crash_points import step
 
 _REMOVAL_TIMEOUT_S = 30.0
 
@@ -57,7 +68,8 @@ class DockerContainers:
         """See ContainerEngine."""
         with self._doing(f"create the container {request.name}"):
             try:
-                self._call("POST", "create", {"name": request.name}, container_body(request))
+                with step("container create"):
+                    self._call("POST", "create", {"name": request.name}, container_body(request))
                 with self._lock:
                     self._never_started.add(request.name)
             except Refused as refused:
@@ -89,7 +101,8 @@ class DockerContainers:
         with self._doing(doing):
             seen = Created() if self._is_new(name) else self.observe(name)
             if isinstance(seen, Created | Absent):  # Absent: let the engine say so
-                self._call("POST", f"{name}/start")
+                with step("container start"):
+                    self._call("POST", f"{name}/start")
             elif isinstance(seen, Exited) and seen.error:
                 raise refusal(doing, seen.error)
 
@@ -104,11 +117,30 @@ class DockerContainers:
         """See ContainerEngine."""
         with self._doing(f"tell about the container {name}"):
             try:
-                return observation(self._inspected(name))
+                seen = observation(self._inspected(name))
             except Refused as refused:
                 if refused.status != 404:
                     raise
                 return Absent()
+            if isinstance(seen, Exited) and may_have_gone_down_with_the_engine(seen):
+                since = self._up_since()
+                return replace(seen, with_engine=since is not None and seen.finished_at < since)
+            return seen
+
+    def _up_since(self) -> datetime | None:
+        """When the engine began to serve: it makes its default bridge anew at each start. None where it has none.
+
+        Asked over a connection of its own: an engine that is stopping takes no new ones, but answers on those it has
+        while it ends its containers (Docker 20.10).
+        """
+        anew = DockerHttp(self._connection.url)
+        try:
+            bridge = anew.call("GET", "/networks/bridge", timeout_s=docker_connection.CALL_TIMEOUT_S)
+            return instant(bridge["Created"])
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return None
 
     def origin(self, name: ContainerName) -> Origin | None:
         """See ContainerEngine."""
@@ -160,14 +192,14 @@ class DockerContainers:
 
     def stop(self, name: ContainerName, grace_s: int) -> None:
         """See ContainerEngine."""
-        with self._doing(f"stop the container {name}"), _unless(404):
+        with self._doing(f"stop the container {name}"), _unless(404), step("container stop"):
             self._call("POST", f"{name}/stop", {"t": grace_s}, timeout_s=docker_connection.CALL_TIMEOUT_S + grace_s)
 
     def remove(self, name: ContainerName) -> None:
         """See ContainerEngine."""
         with self._lock:
             self._never_started.discard(name)
-        with self._doing(f"remove the container {name}"), _unless(404):
+        with self._doing(f"remove the container {name}"), _unless(404), step("container remove"):
             try:
                 self._call("DELETE", name, {"v": "true", "force": "true"})
             except Refused as refused:

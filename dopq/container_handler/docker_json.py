@@ -139,6 +139,11 @@ def observation(container: Mapping[str, Any]) -> Observation:
     )
 
 
+def may_have_gone_down_with_the_engine(seen: Observation) -> bool:
+    """Whether it ended as processes do that an engine ends which stops (143, 137), or finds dead as it starts (255)."""
+    return isinstance(seen, Exited) and not seen.out_of_memory and not seen.error and seen.exit_code in {137, 143, 255}
+
+
 def instant(text: str) -> datetime | None:
     """A time of the engine's (RFC 3339, nanoseconds are cut to microseconds) in UTC; None for Go's zero time."""
     when = datetime.fromisoformat(text)

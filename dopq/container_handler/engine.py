@@ -100,6 +100,7 @@ class Exited:
             when that process was the last one: an exit code of 137 that nobody asked for most likely means the same.
         error: the engine's own words where the process could not be started at all, else empty; both times are then
             when the container was made.
+        with_engine: a signal ended it, and the engine has been started since: it went down with the engine.
     """
 
     exit_code: int
@@ -107,6 +108,7 @@ class Exited:
     finished_at: datetime
     out_of_memory: bool = False
     error: str = ""
+    with_engine: bool = False
 
 
 Observation = Absent | Created | Alive | Exited

@@ -639,3 +639,11 @@ def test_many_threads_share_one_engine(bench: Bench) -> None:
     with ThreadPoolExecutor(4) as pool:
         ends = list(pool.map(lambda n: bench.ended((f"exit {n}", Program(exit_code=n)))[1].exit_code, range(6)))
     assert ends == list(range(6))
+
+
+def test_a_process_that_is_killed_while_the_engine_goes_on_did_not_go_down_with_it(bench: Bench) -> None:
+    name = bench.started(SLEEPER)
+    bench.engine.stop(name, grace_s=0)
+    seen = bench.engine.observe(name)
+    assert isinstance(seen, Exited)
+    assert (seen.exit_code in {137, 143}, seen.with_engine) == (True, False)

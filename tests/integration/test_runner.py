@@ -820,3 +820,23 @@ def test_jobs_do_not_wait_for_each_other(bench: Bench) -> None:
     for job in reversed(jobs):
         bench.engine.release(bench.name(job), job.id)
         assert bench.ended(job).exit_code == job.id
+
+
+def test_a_job_that_went_down_with_the_engine_did_not_fail_by_itself(bench: Bench) -> None:
+    bench.program(runs_on=True)
+    job = bench.begin()
+    bench.until(job, StateName.RUNNING)
+    bench.engine.restart()
+    ended = bench.ended(job)
+    assert (ended.outcome, ended.reason.code) == (StateName.FAILED, "engine_restarted")
+    assert bench.home.journal.accounts()[ANNA].usage == 0.0
+
+
+def test_a_job_that_was_cancelled_before_the_engine_went_down_is_cancelled(bench: Bench) -> None:
+    bench.program(runs_on=True)
+    job = bench.begin()
+    bench.until(job, StateName.RUNNING)
+    bench.engine.fail_next("stop", AWAY, times=1000)
+    bench.home.platform.cancel(job.id, "anna")
+    bench.engine.restart()
+    assert bench.ended(job).outcome is StateName.CANCELLED

@@ -19,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from dopq.config import GpuSettings, QueueSettings
 from dopq.errors import DopqError, WrongState
+from dopq.invariants import check
 from dopq.job import (
     ARROWS,
     FINAL,
@@ -316,6 +317,11 @@ class Life(RuleBasedStateMachine):
         told = {row["user"]: row["usage_gpu_seconds"] for row in self.home.platform.get_user_statistics()}
         for user, usage in expected.items():
             assert math.isclose(told[user], usage, rel_tol=1e-6, abs_tol=1e-3), (user, told[user], usage)
+
+    @invariant()
+    def the_books_are_in_order(self) -> None:
+        if hasattr(self, "home"):
+            assert check(self.home.evidence()) == []
 
     @invariant()
     def whoever_holds_nothing_is_charged_nothing(self) -> None:

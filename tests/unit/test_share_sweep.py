@@ -102,7 +102,7 @@ def test_links_go_but_what_they_point_to_stays(home: Home, tmp_path: Path) -> No
 def test_a_share_that_is_away_is_not_tidied(home: Home) -> None:
     images = ImageSweep(Images(home.database), FakeEngine(), 30, Floor(0, 0), disk)
     files = ShareSweep(home.platform, home.paths, ShareSettings(keep_failed_days=1))
-    housekeeping = Housekeeping(images, files, Share(home.paths), home.clock)
+    housekeeping = Housekeeping(home.paths.journal, images, files, Share(home.paths), home.clock)
     Share(home.paths).open()
     old = put(home.paths.failed / ANNA / "a.zip", home.clock.now())
     home.clock.advance(2 * DAY_S)

@@ -373,7 +373,7 @@ def test_leases_from_before_they_had_a_table_of_their_own_are_entered_in_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(store, "MIGRATIONS", store.MIGRATIONS[:3])
+        older.setattr(store, "MIGRATIONS", store.MIGRATIONS[:5])
         with closing(Database(path)) as old:
             holder = Journal(old).add(a_job("one", state=starting("GPU-a", "GPU-b", part=0.5)), "took it")
             Journal(old).add(a_job("two"), "took it")
@@ -425,6 +425,16 @@ def test_a_lease_that_has_ended_leaves_its_gpu_to_others(journal: Journal) -> No
     assert isinstance(held.state, Starting)
     journal.change(replace(held, state=Queued(held.state.work)), held, Actor.RUNNER, "tried again", NOON, None)
     leased(journal, "two", "GPU-a")
+
+
+def test_a_node_that_was_taken_over_changes_nothing_any_more_and_commands_go_on(path: Path) -> None:
+    with closing(Database(path)) as old, closing(Database(path)) as new, closing(Database(path)) as command:
+        assert (old.take_over(), new.take_over()) == (1, 2)
+        with pytest.raises(OperatorError, match="Another node has taken over"):
+            Journal(old).add(a_job(), "took it")
+        job = Journal(new).add(a_job(), "took it")
+        Journal(command).note("drained", "yes")
+        assert Journal(old).alive() == [job], "it may still look"
 
 
 def test_a_newer_file_is_refused_with_both_versions(path: Path) -> None:

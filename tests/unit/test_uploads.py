@@ -159,3 +159,13 @@ def test_what_was_not_begun_is_not_found(uploads: Uploads) -> None:
         uploads.append(ANNA, KEY, 0, b"x")
     with pytest.raises(NotFound):
         uploads.finish(ANNA, KEY, SHA256)
+
+
+def test_a_client_that_begins_again_after_its_upload_was_complete_gets_through(uploads: Uploads) -> None:
+    uploads.begin(ANNA, KEY, len(DATA))
+    send(uploads)
+    spooled = uploads.finish(ANNA, KEY, SHA256)  # and the node dies before it can say so
+    assert uploads.begin(ANNA, KEY, len(DATA)) == (spooled, len(DATA))
+    assert uploads.append(ANNA, KEY, 0, DATA[:100]) == len(DATA)
+    assert uploads.finish(ANNA, KEY, SHA256) == spooled
+    assert (uploads.spool / spooled).read_bytes() == DATA
