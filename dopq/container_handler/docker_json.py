@@ -150,12 +150,13 @@ def instant(text: str) -> datetime | None:
     return None if when.year == 1 else when.astimezone(UTC)
 
 
-def resource_use(stats: Mapping[str, Any]) -> ResourceUse:
-    """Answer of `GET /containers/{id}/stats`; all zero or missing when no process runs.
+def resource_use(answer: Mapping[str, Any] | None) -> ResourceUse:
+    """Answer of `GET /containers/{id}/stats`; all zero or missing when no process runs, empty when it ends just then.
 
     The peak counts the page cache, as the kernel's own figure does. cgroup v2 tells Docker no peak: there it is what
     is in use now, and the caller keeps the largest of its samples.
     """
+    stats = answer or {}
     cpu_ns = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
     memory = stats.get("memory_stats", {})
     peak_bytes = memory.get("max_usage") or memory.get("usage")

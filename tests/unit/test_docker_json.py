@@ -163,3 +163,7 @@ def test_dockers_words_are_freed_of_the_layers_they_came_through() -> None:
 )
 def test_not_now_is_told_from_no(words: str, transient: bool) -> None:
     assert is_transient(words) is transient
+
+
+def test_an_empty_answer_about_a_container_that_just_ends_is_no_use_and_no_defect() -> None:
+    assert resource_use(None) == ResourceUse()
