@@ -31,6 +31,7 @@ AUDITED = {
     "dopq user token", "dopq user uid", "dopq user weight",
 }  # fmt: skip
 NOT_AUDITED = {
+    "dopq audit check",
     "dopq audit log", "dopq cert show", "dopq check", "dopq config check", "dopq config show", "dopq config write",
     "dopq image bootstrap", "dopq serve", "dopq simulate", "dopq templates list", "dopq templates render", "dopq templates show",
     "dopq user list", "dopq user pending",
