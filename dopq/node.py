@@ -206,7 +206,7 @@ class Node:
             rules_to_wire(rules),
             Accounts(self._database, tokens, clock, self._welcome),
         )
-        self._audit = AuditLog(paths.audit, clock)
+        self._audit = AuditLog(paths.audit, clock, is_registered=lambda name: users.by_name(name) is not None)
         self.boundary = Boundary(
             controller,
             settings.remote,
