@@ -17,7 +17,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,6 +25,7 @@ from pathlib import Path
 
 from dopq.caller import LOCAL, Caller
 from dopq.errors import DopqError, InvariantBroken
+from dopq.user_fields import is_user_name
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
 from dopq.wire import Plain, time_to_wire
@@ -85,8 +86,16 @@ class Entry:
 class AuditLog:
     """The log that is written at `path`. For any thread and process; `record` never raises."""
 
-    def __init__(self, path: Path, clock: Clock, file_bytes: int = FILE_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        file_bytes: int = FILE_BYTES,
+        is_registered: Callable[[str], bool] = lambda _name: False,
+    ) -> None:
+        """Write at `path`; `is_registered` says of a refused name whether it may be told, being a user's."""
         self._path = path
+        self._is_registered = is_registered
         self._clock = clock
         self._file_bytes = file_bytes
         self.trouble: str | None = None  # why it cannot be written at present, for `system`
@@ -99,6 +108,8 @@ class AuditLog:
         """
         user = str(caller.user.name) if caller.user else None
         told = {name: _short(value) for name, value in what.items() if name in TOLD}
+        if result != "ok" and not self._is_users(what.get("name")):
+            told.pop("name", None)  # it may be a password in the wrong field
         self._write(Entry(self._clock.now(), user, caller.peer, None, caller.address, method, told, result))
 
     @contextmanager
@@ -112,6 +123,12 @@ class AuditLog:
             self._write(replace(entry, result=error.code if isinstance(error, DopqError) else InvariantBroken.code))
             raise
         self._write(entry)
+
+    def _is_users(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and is_user_name(name) and self._is_registered(name)
+        except DopqError:  # nobody can say at present
+            return False
 
     def _write(self, entry: Entry) -> None:
         line = json.dumps(entry.to_wire())  # ASCII, so that it does no harm on a terminal either

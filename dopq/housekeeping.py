@@ -1,4 +1,4 @@
-"""One quiet thread: backs up the journal once a day, and removes what is not needed any more, images and old files."""
+"""One quiet thread: backs up the journal once a day, and removes what is not needed any more, images now and then."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dopq.errors import DopqError
 from dopq.image_sweep import ImageSweep
 from dopq.share import Share
 from dopq.share_sweep import ShareSweep
+from dopq.uploads import Uploads
 from dopq.utils.clock import Clock
 from dopq.utils.log import logger
 
@@ -18,18 +19,21 @@ log = logger(__name__)
 ROUND_S = 60.0
 """Seconds between two looks at the images: so long may a low disk hold builds for nothing."""
 
-SHARE_ROUNDS = 60
-"""In how many rounds the share is looked through once."""
+FILES_ROUNDS = 60
+"""In how many rounds the share and the unfinished uploads are looked through once."""
 
 
 class Housekeeping:
     """Tidies up until it is stopped. Whatever fails is tried again in a later round."""
 
-    def __init__(self, journal: Path, images: ImageSweep, files: ShareSweep, share: Share, clock: Clock) -> None:
+    def __init__(
+        self, journal: Path, images: ImageSweep, files: ShareSweep, share: Share, uploads: Uploads, clock: Clock
+    ) -> None:
         self._journal = journal
         self._images = images
         self._files = files
         self._share = share
+        self._uploads = uploads
         self._clock = clock
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -44,7 +48,7 @@ class Housekeeping:
         self._thread.join(timeout_s)
 
     def tidy(self, *, files: bool) -> None:
-        """One round; with `files` the share, too, unless it is away."""
+        """One round; with `files` unfinished uploads, too, and the share unless it is away."""
         now = self._clock.now()
         try:
             daily_backup(self._journal, now.date())
@@ -55,16 +59,18 @@ class Housekeeping:
         except DopqError as away:
             log.debug("images_not_swept", cause=away.message)  # whoever waits for the engine says so in the log
         try:
+            if files:
+                self._uploads.sweep(now)
             if files and self._share.trouble() is None:
                 self._files.sweep(now)
         except OSError as error:
-            log.warning("share_not_tidied", path=error.filename, cause=error.strerror)
+            log.warning("files_not_tidied", path=error.filename, cause=error.strerror)
 
     def _run(self) -> None:
         rounds = 0
         while not self._stopping.is_set():
             try:
-                self.tidy(files=rounds % SHARE_ROUNDS == 0)
+                self.tidy(files=rounds % FILES_ROUNDS == 0)
             except Exception:
                 log.exception("housekeeping_defect")
             rounds += 1

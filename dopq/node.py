@@ -17,6 +17,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -35,7 +36,7 @@ from dopq.container_handler.outputs import discard
 from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
-from dopq.disk import Floor
+from dopq.disk import Floor, shortage
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
 from dopq.forecaster import Forecaster
 from dopq.gpu_guard import GpuGuard
@@ -192,14 +193,16 @@ class Node:
         admission = Admission(users, settings.share.identity)
         self._supervisor = Supervisor(self.platform, admission, images, outbox, provider, clock)
         floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
+        space = partial(shortage, [paths.uploads], floor, cpu.disk)
+        uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes, space)
         self._housekeeping = Housekeeping(
             paths.journal,
             ImageSweep(images, DockerEngine(engine_url), settings.build.keep_images_days, floor, cpu.disk),
             ShareSweep(self.platform, paths, settings.share),
             self._share,
+            uploads,
             clock,
         )
-        uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes)
         controller = DopqController(
             self.platform,
             results,
@@ -210,7 +213,7 @@ class Node:
             rules_to_wire(rules),
             Accounts(self._database, tokens, clock, self._welcome),
         )
-        self._audit = AuditLog(paths.audit, clock)
+        self._audit = AuditLog(paths.audit, clock, is_registered=lambda name: users.by_name(name) is not None)
         self.boundary = Boundary(
             controller,
             settings.remote,

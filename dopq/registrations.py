@@ -15,11 +15,12 @@ from dopq.errors import NotAllowed, NotFound, UserError
 from dopq.job import UserName
 from dopq.store import Database, Transaction
 from dopq.users import Role, User, enter
+from dopq.utils.network import network_of
 
 MOST = 100
 """How many registrations wait at most."""
 MOST_OF_ONE_ADDRESS = 20
-"""How many of them came from one address."""
+"""How many of them came from one address, as `network_of` counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,8 @@ class Registrations:
             NotAllowed: so many wait that no more are taken.
         """
         with self._db.transaction() as tx:
-            waiting, of_address = tx.execute(
-                "SELECT count(*), coalesce(sum(address = ?), 0) FROM registrations", (request.address,)
-            ).fetchone()
-            if waiting >= MOST or of_address >= MOST_OF_ONE_ADDRESS:
+            waiting = [network_of(address) for (address,) in tx.execute("SELECT address FROM registrations")]
+            if len(waiting) >= MOST or waiting.count(network_of(request.address)) >= MOST_OF_ONE_ADDRESS:
                 raise NotAllowed(
                     "Too many registrations wait for an admin; no more are taken for now.",
                     "Ask your admin to look at them, or for an invite.",

@@ -1,13 +1,11 @@
 """How often a password may be tried, or a registration asked for.
 
 Each counts for the pair of user and address. What was not a right password counts for the address besides, whomever it
-was for; IPv6 by its /64, the least that one household gets (RFC 6177). Nothing counts for a user alone: then anybody
-could shut them out.
+was for; what an address is: utils/network.py. Nothing counts for a user alone: then anybody could shut them out.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import threading
 
@@ -16,6 +14,7 @@ from dopq.errors import SlowDown
 from dopq.throttle import Throttle, Try
 from dopq.user_fields import is_user_name
 from dopq.utils.clock import Clock
+from dopq.utils.network import network_of
 
 
 class Tries:
@@ -34,7 +33,7 @@ class Tries:
         Raises:
             SlowDown: there is none left; `details["wait_s"]`, in whole seconds.
         """
-        place = _place(caller.address)
+        place = network_of(caller.address)
         is_known = caller.address == LOCAL and caller.user is not None and caller.user.name == name
         keys = () if is_known else (place, (place, name if is_user_name(name) else ""))
         with self._lock:
@@ -48,16 +47,3 @@ class Tries:
         """Give the try back to its address: the password was right."""
         with self._lock:
             self._throttle.give_back(self._clock.monotonic(), taken, *taken.keys[:1])
-
-
-def _place(address: str) -> str:
-    """What an address counts as."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

@@ -67,7 +67,7 @@ class InMemoryNode:
         self.controller = DopqController(
             platform=self.platform,
             results=self.results,
-            uploads=Uploads(folder / "uploads", self.spool, 10 * 2**20),
+            uploads=Uploads(folder / "uploads", self.spool, 10 * 2**20, lambda _bytes: None),
             system=self._system,
             nodes=dict,
             request_shutdown=self._stop,

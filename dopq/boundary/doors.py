@@ -17,6 +17,7 @@ from dopq.caller import LOCAL
 from dopq.errors import OperatorError
 from dopq.protocol.stream import Stream
 from dopq.utils.files import make_public_folder
+from dopq.utils.network import network_of
 
 BACKLOG = 4096
 """Connections that wait to be taken: with too few places the kernel drops some, and they come again after a second."""
@@ -44,7 +45,7 @@ class Evidence:
     @property
     def source(self) -> str:
         """By what connections are counted before anybody has said who they are."""
-        return self.address if self.uid is None else f"uid {self.uid}"
+        return network_of(self.address) if self.uid is None else f"uid {self.uid}"
 
 
 @dataclass(frozen=True, slots=True)

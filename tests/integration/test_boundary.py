@@ -84,7 +84,7 @@ class Node:
         self.controller = DopqController(
             platform=self.home.platform,
             results=self.home.results,
-            uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 10 * 2**20),
+            uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 10 * 2**20, lambda _bytes: None),
             system=self._system,
             nodes=dict,
             limits={"max_bundle_bytes": 1},

@@ -349,6 +349,16 @@ def test_registrations_are_bounded_per_time_per_address_and_altogether(house: Ho
     house.register("invited", ELSEWHERE, invite=house.invite())
 
 
+def test_registrations_from_one_ipv6_network_are_counted_together(house: House) -> None:
+    house.accounts._passwords = Unworked()
+    for number in range(MOST_OF_ONE_ADDRESS):
+        house.register(f"user{number}", Caller(None, f"2001:db8:1:2::{number:x}"))
+        house.clock.advance(10)
+    with pytest.raises(NotAllowed, match="Too many registrations"):
+        house.register("one-more", Caller(None, "2001:db8:1:2:ffff::9"))
+    house.register("one-more", Caller(None, "2001:db8:1:3::9"))
+
+
 class Unworked(Passwords):
     """Spares a test of a hundred registrations a hundred hashes."""
 

@@ -21,7 +21,7 @@ from dopq.audit_trail import Damaged, read_audit
 from dopq.caller import LOCAL, Caller
 from dopq.cli import main
 from dopq.controller import DopqController
-from dopq.errors import NotFound
+from dopq.errors import NotFound, OperatorError
 from dopq.job import UserName
 from dopq.users import Role, User
 from dopq.wire import Plain
@@ -89,6 +89,22 @@ def test_no_secret_no_data_and_no_token_is_ever_written(path: Path) -> None:
     assert secret not in path.read_text()
     assert "t0ken" not in path.read_text()
     assert lines(path)[0]["what"] == {"bundle": "bytes", "name": "dict"}
+
+
+@pytest.mark.parametrize("method", ["login", "register"])
+def test_a_name_that_was_refused_is_told_only_where_it_is_a_users(path: Path, method: str) -> None:
+    log = AuditLog(path, CLOCK, is_registered="anna".__eq__)
+    for name in ("my-Secret-passw0rd", "my-secret-passw0rd", "anna"):
+        log.record(Caller(None, "192.0.2.9"), method, {"name": name}, "login_refused")
+    assert [line["what"] for line in lines(path)] == [{}, {}, {"name": "anna"}]
+
+
+def test_a_name_is_not_told_while_nobody_can_say_whose_it_is(path: Path) -> None:
+    def away(_name: str) -> bool:
+        raise OperatorError("The state file cannot be used at present.")
+
+    AuditLog(path, CLOCK, is_registered=away).record(ANNA, "login", {"name": "anna"}, "operator")
+    assert lines(path)[0]["what"] == {}
 
 
 KEPT_BACK = {"key", "sha256", "password", "old", "new", "invite", "email", "ssh_key"}

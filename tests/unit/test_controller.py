@@ -35,7 +35,7 @@ class Desk:
         self.controller = DopqController(
             platform=self.home.platform,
             results=self.home.results,
-            uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 2000),
+            uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 2000, lambda _bytes: None),
             system=lambda: {"node": "node1"},
             nodes=dict,
             request_shutdown=self.stopped.set,

@@ -16,6 +16,7 @@ from dopq.image_sweep import ImageSweep
 from dopq.images import Images
 from dopq.share import Share
 from dopq.share_sweep import ShareSweep
+from dopq.uploads import Uploads
 from dopq.utils.cpu import disk
 from tests.fakes import FakeEngine
 from tests.platforms import ANNA, Home
@@ -99,16 +100,19 @@ def test_links_go_but_what_they_point_to_stays(home: Home, tmp_path: Path) -> No
     assert treasure.exists()
 
 
-def test_a_share_that_is_away_is_not_tidied(home: Home) -> None:
+def test_a_share_that_is_away_is_not_tidied_but_unfinished_uploads_are(home: Home) -> None:
     images = ImageSweep(Images(home.database), FakeEngine(), 30, Floor(0, 0), disk)
     files = ShareSweep(home.platform, home.paths, ShareSettings(keep_failed_days=1))
-    housekeeping = Housekeeping(home.paths.journal, images, files, Share(home.paths), home.clock)
+    uploads = Uploads(home.paths.uploads, home.paths.spool, 1000, lambda _bytes: None)
+    abandoned = put(home.paths.uploads / "upload-0.anna", home.clock.now())
+    housekeeping = Housekeeping(home.paths.journal, images, files, Share(home.paths), uploads, home.clock)
     Share(home.paths).open()
     old = put(home.paths.failed / ANNA / "a.zip", home.clock.now())
     home.clock.advance(2 * DAY_S)
     mark = (home.paths.share / ".dopq-share").rename(home.paths.share / "mark")
     housekeeping.tidy(files=True)
     assert old.exists()
+    assert not abandoned.exists()
     mark.rename(home.paths.share / ".dopq-share")
     housekeeping.tidy(files=False)
     assert old.exists()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dopq.errors import NotFound, UserError
+from dopq.disk import Floor, shortage
+from dopq.errors import NotAllowed, NotFound, TryAgain, UserError
 from dopq.job import UserName
-from dopq.uploads import Uploads, upload_id
+from dopq.uploads import ABANDONED_S, MOST_UNFINISHED, Uploads, upload_id
+from dopq.utils.cpu import Disk
 from tests.platforms import ANNA, BERT
 
 KEY = "laptop-0001"
@@ -24,7 +29,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 def uploads(tmp_path: Path) -> Uploads:
     (tmp_path / "uploads").mkdir()
     (tmp_path / "spool").mkdir()
-    return Uploads(tmp_path / "uploads", tmp_path / "spool", max_bytes=2000)
+    return Uploads(tmp_path / "uploads", tmp_path / "spool", max_bytes=2000, shortage=lambda _bytes: None)
 
 
 def send(uploads: Uploads, data: bytes = DATA, user: UserName = ANNA, begin: int = 0) -> None:
@@ -54,7 +59,7 @@ def test_in_whatever_order_chunks_come_a_client_that_heeds_the_answers_gets_thro
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "spool").mkdir()
-        heed_the_answers(Uploads(folder, folder / "spool", 2000), order, data)
+        heed_the_answers(Uploads(folder, folder / "spool", 2000, lambda _bytes: None), order, data)
 
 
 def heed_the_answers(uploads: Uploads, order: list[int], data: st.DataObject) -> None:
@@ -86,7 +91,7 @@ def test_a_negative_offset_is_refused(uploads: Uploads) -> None:
 def test_an_upload_goes_on_after_a_restart(uploads: Uploads) -> None:
     uploads.begin(ANNA, KEY, len(DATA))
     send(uploads, DATA[:500])
-    reborn = Uploads(uploads.folder, uploads.spool, uploads.max_bytes)
+    reborn = replace(uploads)
     assert reborn.begin(ANNA, KEY, len(DATA))[1] == 500
     send(reborn, begin=500)
     assert (reborn.spool / reborn.finish(ANNA, KEY, SHA256)).read_bytes() == DATA
@@ -169,3 +174,40 @@ def test_a_client_that_begins_again_after_its_upload_was_complete_gets_through(u
     assert uploads.append(ANNA, KEY, 0, DATA[:100]) == len(DATA)
     assert uploads.finish(ANNA, KEY, SHA256) == spooled
     assert (uploads.spool / spooled).read_bytes() == DATA
+
+
+def test_a_user_has_few_unfinished_uploads_and_others_are_not_held_up(uploads: Uploads) -> None:
+    for number in range(MOST_UNFINISHED):
+        uploads.begin(ANNA, f"{KEY}{number}", 10)
+    with pytest.raises(NotAllowed, match="8 uploads of yours are unfinished"):
+        uploads.begin(ANNA, KEY, len(DATA))
+    uploads.begin(ANNA, f"{KEY}0", 10)
+    uploads.begin(BERT, KEY, len(DATA))
+    uploads.append(ANNA, f"{KEY}0", 0, b"x")
+    uploads.finish(ANNA, f"{KEY}0", hashlib.sha256(b"x").hexdigest())
+    uploads.begin(ANNA, KEY, len(DATA))
+
+
+def test_no_upload_takes_the_disk_below_its_floor_whatever_size_it_began_with(uploads: Uploads) -> None:
+    def probe(folder: Path) -> Disk:
+        return Disk(folder, 10_000, 5000 - sum(file.stat().st_size for file in folder.iterdir()))
+
+    tight = replace(uploads, shortage=lambda more: shortage([uploads.folder], Floor(4500, 0), probe, more))
+    with pytest.raises(TryAgain, match="Waiting for space"):
+        tight.begin(ANNA, KEY, 501)
+    assert list(uploads.folder.iterdir()) == []
+    tight.begin(ANNA, KEY, 500)
+    tight.append(ANNA, KEY, 0, b"x" * 400)
+    with pytest.raises(TryAgain, match="Waiting for space"):
+        tight.append(ANNA, KEY, 400, b"x" * 101)
+    assert tight.begin(ANNA, KEY, 500)[1] == 400, "only the rest needs space"
+
+
+def test_what_has_not_grown_for_a_day_is_swept(uploads: Uploads) -> None:
+    now = datetime.now(UTC)
+    for key, idle_s in (("idle-key", ABANDONED_S + 1), ("busy-key", ABANDONED_S - 60)):
+        uploads.begin(ANNA, key, 10)
+        (newest,) = (file for file in uploads.folder.iterdir() if upload_id(ANNA, key) in file.name)
+        os.utime(newest, ((now - timedelta(seconds=idle_s)).timestamp(),) * 2)
+    uploads.sweep(now)
+    assert [file.name.partition(".")[0] for file in uploads.folder.iterdir()] == [upload_id(ANNA, "busy-key")]
