@@ -35,7 +35,6 @@ MOST_SLOTS = 16
 NODE_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 Host = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:-]{1,253}$")]
 """An address, or the name of one."""
-# Only this machine: what a nameserver says is not protected.
 
 
 class Section(BaseModel):

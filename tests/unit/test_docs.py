@@ -213,6 +213,15 @@ def test_every_setting_of_a_job_is_told_and_no_other(title: str, model: type[Bas
     assert told == list(model.model_fields)
 
 
+# --- words ---
+
+
+def test_every_word_has_one_row() -> None:
+    told = [word for row in rows(text_of("words.md")) for word in row[0].split(", ")]
+    assert len(told) > 100
+    assert [word for word in dict.fromkeys(told) if told.count(word) > 1] == []
+
+
 # --- commands ---
 
 TOOLS: dict[str, click.Command] = {"dopq": dopq.cli.main, "dopq-client": dopq_client.cli.main}
