@@ -132,17 +132,20 @@ def test_a_container_whose_network_somebody_pruned_starts_once_both_are_made_ane
     network = f"{unique}-pruned"
     bench.engine.provide_network(network)
     request = ContainerRequest(bench.name(), bench.image, labels={}, command=("/bin/true",), network=network)
+
+    def begin() -> None:
+        bench.engine.create(request)
+        bench.engine.start(request.name)
+
     try:
         if pruned == "before it is started":
             bench.engine.create(request)
         client.remove_network(network)
         with pytest.raises(EngineRefused, match=network):
-            bench.engine.create(request)
-            bench.engine.start(request.name)
+            begin()
         assert bench.engine.provide_network(network)
         bench.engine.remove(request.name)
-        bench.engine.create(request)
-        bench.engine.start(request.name)
+        begin()
     finally:
         bench.tidy()
         client.remove_network(network)
