@@ -33,7 +33,10 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 MOST_SLOTS = 16
 """Into how many slots a GPU can be parted."""
 NODE_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-Host = Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:-]{1,253}$")]
+HOST_NAME = r"[0-9A-Za-z_.-]{1,253}"
+"""Also an IPv4 address. Names of machines may have an underscore, whatever RFC 1123 says."""
+IPV6 = r"[0-9A-Fa-f:.]{2,45}"
+Host = Annotated[str, Field(pattern=rf"^({HOST_NAME}|{IPV6})$")]
 """An address, or the name of one."""
 
 
@@ -66,7 +69,7 @@ class RemoteSettings(Section):
 
     host: Host = "127.0.0.1"
     port: Port = 9090
-    nameserver: str = Field(default="", pattern=r"^(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?$")
+    nameserver: str = Field(default="", pattern=rf"^(({HOST_NAME}|\[{IPV6}\]):[0-9]{{1,5}})?$")
     max_connections: Count = 200
     max_connections_per_address: Count = 64
     calls_per_s: Positive = 500.0

@@ -217,7 +217,7 @@ class Runner:
         """From the lease to a running process, from wherever a former life came to."""
         state = self._platform.job(job.id).state
         seen = known.pop() if known else self._observe(name)
-        if isinstance(seen, Exited) and seen.error and self._namespaces.has_died(name):
+        if isinstance(seen, Exited) and seen.error and self._network_was_gone(name):
             self._engine.remove(name)
             seen = Absent()
         if isinstance(seen, Absent | Created) and isinstance(state, Stopping):
@@ -247,12 +247,12 @@ class Runner:
         return seen
 
     def _start(self, job: Job, state: State, name: ContainerName, *, made: bool) -> None:
-        if not made:
-            self._create(job, state, name)
         try:
+            if not made:
+                self._create(job, state, name)
             self._engine.start(name)
         except EngineRefused:
-            if not self._namespaces.has_died(name):
+            if not self._network_was_gone(name):
                 raise
             self._engine.remove(name)
             self._create(job, state, name)
@@ -261,9 +261,8 @@ class Runner:
     def _create(self, job: Job, state: State, name: ContainerName) -> None:
         if not isinstance(state, Occupying):
             raise EngineRefused(f"Job {job.id} has no lease any more.")
-        if job_network(self._settings.container.network) == JOBS_NETWORK and not self._has_network:
-            self._engine.provide_network(JOBS_NETWORK)
-            self._has_network = True
+        if not self._has_network:
+            self._provide_network()
         output = self._results.output_folder(job)
         output.mkdir(mode=0o777, parents=True, exist_ok=True)
         output.chmod(0o777)  # whoever the job's processes run as
@@ -284,6 +283,17 @@ class Runner:
                 mac=self._proof.mac(name, state.work.image),
             )
         )
+
+    def _network_was_gone(self, name: ContainerName) -> bool:
+        """Whether a container could not start for want of its namespace or network, which one made anew will have."""
+        return self._namespaces.has_died(name) or self._provide_network()
+
+    def _provide_network(self) -> bool:
+        """Have the network of the jobs, where they have one of ours; whether there was none: anybody may prune it."""
+        ours = job_network(self._settings.container.network) == JOBS_NETWORK
+        is_new = ours and self._engine.provide_network(JOBS_NETWORK)
+        self._has_network = True
+        return is_new
 
     def _follow_log(self, job: Job, name: ContainerName) -> None:
         """Write to the log on our own disk what is not in it yet. The engine repeats its log from the first byte."""

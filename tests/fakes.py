@@ -243,9 +243,11 @@ class FakeEngine:
             if image and image not in self._tags.values():
                 del self._commands[image]
 
-    def provide_network(self, name: str) -> None:
+    def provide_network(self, name: str) -> bool:
         with self._scripted("provide_network"):
+            is_new = name not in self.networks
             self.networks.add(name)
+            return is_new
 
     def create(self, request: ContainerRequest) -> None:
         with self._scripted("create"):
@@ -366,6 +368,9 @@ class FakeEngine:
     def _begin(self, container: _Container) -> None:
         if (joined := container.request.namespace) and not isinstance(self._state(joined), Alive):
             raise EngineRefused(f"Cannot join the network of the container {joined}, which does not run.")
+        network = container.request.network
+        if not container.request.namespace and network not in {"none", "bridge", *self.networks}:
+            raise EngineRefused(f"network {network} not found.")
         program, now = container.program, self.clock.now()
         if program.start_error:
             container.state = Exited(128, now, now, error=program.start_error)

@@ -96,7 +96,7 @@ class TcpDoor:
                 f"The service cannot listen on {host}:{port}: {error.strerror or error}.",
                 "Is another node or nameserver running there? Stop it, or choose another remote.port in the settings.",
             ) from error
-        self.port = int(self.listening.getsockname()[1])
+        self.address, self.port = self.listening.getsockname()[:2]
 
     def first_look(self, connected: socket.socket) -> Evidence:
         """See `Door`."""

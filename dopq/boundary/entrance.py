@@ -15,6 +15,7 @@ from dopq.boundary.places import Places
 from dopq.config import RemoteSettings
 from dopq.controller import DopqController
 from dopq.errors import OperatorError
+from dopq.utils.host_names import host_for_others
 from dopq.utils.log import logger
 from dopq.wire import CONTROLLER
 
@@ -25,7 +26,7 @@ class Boundary:
     """A guarded object on the network and on the machine, and the name that leads to it.
 
     Attributes:
-        address: where it listens, `HOST:PORT`.
+        address: where others reach it, `HOST:PORT`.
         trouble: what does not work as it should; None if all does.
     """
 
@@ -55,7 +56,7 @@ class Boundary:
             if socket and (unix := self._local_door(socket, needed=bool(settings.socket))):
                 doors.append(unix)
                 on_failure.callback(unix.close)
-            self.address = _address(settings.host, tcp.port)
+            self.address = _address(host_for_others(tcp.address) or settings.host, tcp.port)
             guard.serve(CONTROLLER, controller)
             guard.serve(NAMESERVER, Names(self.address))
             if settings.nameserver:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from dopq.access import Access, remote
 from dopq.caller import Caller
+from dopq.config import HOST_NAME, IPV6
 from dopq.errors import NotAllowed, NotFound, UserError
 from dopq.users import Role, User
 from dopq.wire import ALIAS, CONTROLLER, Plain
@@ -26,10 +27,7 @@ OWN_NAMES = {NAMESERVER: NAMESERVER, CONTROLLER: CONTROLLER, ALIAS: CONTROLLER}
 MOST_NAMES, MOST_OF_ONE = 1_000, 20
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
-_URI = re.compile(
-    r"PYRO:(?P<object>[A-Za-z0-9_.-]{1,100})"
-    r"@(?P<host>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})"
-)
+_URI = re.compile(rf"PYRO:(?P<object>[A-Za-z0-9_.-]{{1,100}})@(?P<host>{HOST_NAME}|\[{IPV6}\]):(?P<port>[0-9]{{1,5}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Names:
     """The names of one node. Names of methods and their arguments are those of Pyro5's own nameserver. Thread-safe."""
 
     def __init__(self, host: str) -> None:
-        """`host` is where the node listens, `HOST:PORT`, for callers whose connection does not tell."""
+        """`host` is where others reach the node, `HOST:PORT`, for callers whose connection does not tell."""
         self._host = host
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()

@@ -49,7 +49,7 @@ class DockerContainers:
         self._lock = threading.Lock()
         self._never_started: set[ContainerName] = set()  # made by us, in this life, and by nobody started since
 
-    def provide_network(self, name: str) -> None:
+    def provide_network(self, name: str) -> bool:
         """See ContainerEngine."""
         with self._doing(f"make the network {name}"):
             try:
@@ -63,6 +63,8 @@ class DockerContainers:
                         f"The network {name} lets its containers reach each other.",
                         f"Remove it, and it is made anew: `docker network rm {name}`.",
                     ) from refused
+                return False
+            return True
 
     def create(self, request: ContainerRequest) -> None:
         """See ContainerEngine."""

@@ -194,8 +194,8 @@ class ContainerEngine(Protocol):
         """Untag an image, and delete it when that was its last tag; none of that name is fine."""
         ...
 
-    def provide_network(self, name: str) -> None:
-        """Have a network of that name whose containers reach out, but not each other. One that is there stays.
+    def provide_network(self, name: str) -> bool:
+        """Have a network of that name whose containers reach out, but not each other; whether there was none.
 
         Raises:
             EngineRefused: also where there is one of that name whose containers do reach each other.

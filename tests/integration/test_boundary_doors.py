@@ -31,6 +31,7 @@ from dopq.protocol.channel import Channel
 from dopq.protocol.stream import Stream, StreamClosed
 from dopq.tls import peer_name, server_context
 from dopq.users import Role
+from dopq.utils.host_names import host_for_others
 from dopq.wire import CONTROLLER, ERROR_CLASS, error_from_wire
 from tests.boundary_alone import Alone, boundary_alone
 from tests.integration.test_boundary import pyro_config
@@ -161,6 +162,13 @@ def test_an_address_that_only_we_understand_is_told_to_nobody() -> None:
     found = names.lookup(Caller(None, evidence.address, reached=evidence.host), CONTROLLER)
     assert isinstance(found, dict)
     assert found["state"][3:] == ["gpu1", 9090]
+
+
+def test_who_listens_everywhere_tells_nobody_an_address_that_leads_them_to_themselves(tmp_path: Path) -> None:
+    with boundary_alone(tmp_path, RemoteSettings(host="0.0.0.0", port=0, tls=True)) as running:
+        host = running.address.rpartition(":")[0]
+        assert host == host_for_others("0.0.0.0")
+        assert not host.startswith(("0.", "127."))
 
 
 # --- the Unix socket ---

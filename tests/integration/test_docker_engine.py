@@ -106,8 +106,7 @@ def test_containers_of_the_network_of_jobs_do_not_reach_each_other(
     bench: Bench, client: docker.APIClient, unique: str
 ) -> None:
     network = f"{unique}-net"
-    for _ in range(2):
-        bench.engine.provide_network(network)
+    assert [bench.engine.provide_network(network) for _ in range(2)] == [True, False]
     try:
         listens = "busybox nc -l -p 7000 -e busybox echo reached"
         name = bench.name()
@@ -120,6 +119,33 @@ def test_containers_of_the_network_of_jobs_do_not_reach_each_other(
         code, text = shell(bench, f"busybox nc -w 2 {address} 7000", network=network)
         assert code != 0
         assert "reached" not in text
+    finally:
+        bench.tidy()
+        client.remove_network(network)
+
+
+@engine_needed
+@pytest.mark.parametrize("pruned", ["before it is created", "before it is started"])
+def test_a_container_whose_network_somebody_pruned_starts_once_both_are_made_anew(
+    bench: Bench, client: docker.APIClient, unique: str, pruned: str
+) -> None:
+    network = f"{unique}-pruned"
+    bench.engine.provide_network(network)
+    request = ContainerRequest(bench.name(), bench.image, labels={}, command=("/bin/true",), network=network)
+
+    def begin() -> None:
+        bench.engine.create(request)
+        bench.engine.start(request.name)
+
+    try:
+        if pruned == "before it is started":
+            bench.engine.create(request)
+        client.remove_network(network)
+        with pytest.raises(EngineRefused, match=network):
+            begin()
+        assert bench.engine.provide_network(network)
+        bench.engine.remove(request.name)
+        begin()
     finally:
         bench.tidy()
         client.remove_network(network)

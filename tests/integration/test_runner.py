@@ -373,6 +373,22 @@ def test_a_job_that_lost_its_gpu_is_tried_again(bench: Bench) -> None:
     bench.until(job, StateName.QUEUED)
 
 
+def test_a_job_runs_all_the_same_when_somebody_has_pruned_the_network_of_the_jobs(bench: Bench) -> None:
+    assert bench.ended(bench.begin()).outcome is StateName.SUCCEEDED
+    bench.engine.networks.clear()
+    job = bench.begin()
+    assert bench.ended(job).outcome is StateName.SUCCEEDED
+    assert bench.engine.starts.count(bench.name(job)) == 1
+
+
+def test_a_network_that_cannot_be_had_again_ends_the_job(bench: Bench) -> None:
+    bench.ended(bench.begin())
+    bench.engine.networks.clear()
+    bench.engine.fail_next("provide_network", EngineRefused("No address is left for a network."))
+    end = bench.ended(bench.begin())
+    assert (end.outcome, end.reason.code) == (StateName.FAILED, "start_failed")
+
+
 def test_the_next_attempt_may_begin_while_the_engine_does_not_yet_remove_the_last_one(bench: Bench) -> None:
     bench.program(start_error="no such device")
     job = bench.home.queued(ANNA, image=bench.image, retries=1)

@@ -114,7 +114,7 @@ def test_with_tls_any_address_or_name_is_listened_on(host: str) -> None:
     assert parse({"remote": {"host": host, "tls": True}}, "x").remote.host == host
 
 
-@pytest.mark.parametrize("host", ["", "127.0.0.1\n", "a b", "http://gpu1", "gpu1/x", "a" * 254])
+@pytest.mark.parametrize("host", ["", "127.0.0.1\n", "a b", "http://gpu1", "gpu1/x", "gpu1:9090", "a" * 254])
 @pytest.mark.parametrize("tls", [True, False])
 def test_what_is_neither_address_nor_name_is_refused(host: str, tls: bool) -> None:
     assert "remote.host" in problems({"remote": {"host": host, "tls": tls}})

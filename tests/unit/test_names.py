@@ -6,6 +6,7 @@ import pytest
 
 from dopq.boundary.names import MOST_OF_ONE, OWN_NAMES, Names
 from dopq.caller import LOCAL, Caller
+from dopq.config import parse
 from dopq.errors import NotAllowed, NotFound, UserError
 from dopq.job import UserName
 from dopq.users import Role, User
@@ -37,6 +38,15 @@ def test_our_own_names_lead_to_where_the_caller_has_reached_us(names: Names) -> 
     assert leads_to(names, "dopq.controller", "10.0.0.1:9090") == ["PYRO", "dopq.controller", None, "10.0.0.1", 9090]
     assert leads_to(names, "remote_dopq") == ["PYRO", "dopq.controller", None, "127.0.0.1", 9090]
     assert leads_to(names, "dopq.controller", "[fd00::1]:9090")[3] == "fd00::1"
+
+
+@pytest.mark.parametrize("host", ["gpu_1", "gpu-1.example.org", "10.0.0.1", "2001:db8::1"])
+def test_wherever_the_settings_let_a_node_listen_its_names_lead_there(host: str) -> None:
+    assert parse({"remote": {"host": host, "tls": True}}, "x").remote.host == host
+    names = Names(f"[{host}]:9090" if ":" in host else f"{host}:9090")
+    assert leads_to(names, "dopq.controller")[3:] == [host, 9090]
+    names.register(ANNA, "annas.thing", f"PYRO:thing@[{host}]:1" if ":" in host else f"PYRO:thing@{host}:1")
+    assert leads_to(names, "annas.thing")[3:] == [host, 1]
 
 
 def test_a_name_is_its_owners(names: Names) -> None:
