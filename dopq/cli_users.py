@@ -80,6 +80,7 @@ PASSWORD_STDIN = click.option("--password-stdin", is_flag=True, help="Read the p
 @click.option("--uid", type=int, help="Their account on this machine, to which their inbox will belong.")
 @click.option("--email", help="How to reach them.")
 @click.option("--ssh-key", help="Their SSH public key: the line of a .pub file.")
+@click.option("--take-over", is_flag=True, help="They get the jobs and results of a removed user of that name.")
 @PASSWORD_STDIN
 @CONFIG
 @AS_JSON
@@ -91,6 +92,7 @@ def user_add(
     uid: int | None,
     email: str | None,
     ssh_key: str | None,
+    take_over: bool,
     password_stdin: bool,
     config_file: Path,
     as_json: bool,
@@ -113,6 +115,7 @@ def user_add(
             email=email,
             ssh_key=ssh_key,
             password_hash=password_hash,
+            take_over=take_over,
         )
         issued = desk.tokens.issue(registered.name, "dopq user add")
         inbox = make_user_folders(desk.paths, registered.name, uid)

@@ -61,15 +61,19 @@ class Users:
         email: str | None = None,
         ssh_key: str | None = None,
         password_hash: str | None = None,
+        take_over: bool = False,
     ) -> User:
         """Register a user, without a token; without a password, too, unless the hash of one is given.
+
+        Args:
+            take_over: they may be called as somebody was who is gone, and get that one's jobs.
 
         Raises:
             UserError: the name is malformed, reserved or taken, the uid is another's, or a field makes no sense.
         """
         user = User(checked_name(name), role, weight, uid, now, email, ssh_key)
         with self._db.transaction() as tx:
-            enter(tx, user, password_hash)
+            enter(tx, user, password_hash, take_over=take_over)
         return user
 
     def remove(self, name: str) -> None:
@@ -144,11 +148,12 @@ def user_of(row: tuple[Any, ...], token_expires_at: datetime | None = None) -> U
     )
 
 
-def enter(tx: Transaction, user: User, password_hash: str | None = None) -> None:
+def enter(tx: Transaction, user: User, password_hash: str | None = None, *, take_over: bool = False) -> None:
     """Put a new user into the table, as a part of a transaction.
 
     Raises:
-        UserError: the name or the uid is another's, or a field makes no sense.
+        UserError: the name or the uid is another's, or a field makes no sense; or, unless `take_over`, the name was
+            another's, whose jobs, logs and results would be this one's.
     """
     checked_weight(user.weight)
     if user.email is not None:
@@ -157,6 +162,11 @@ def enter(tx: Transaction, user: User, password_hash: str | None = None) -> None
         checked_ssh_key(user.ssh_key)
     if tx.execute("SELECT 1 FROM users WHERE name = ?", (user.name,)).fetchone():
         raise UserError(f"There is a user {user.name!r} already.", "Choose another name.")
+    if not take_over and tx.execute("SELECT 1 FROM jobs WHERE user = ? LIMIT 1", (user.name,)).fetchone():
+        raise UserError(
+            f"There was a user {user.name!r}, whose jobs, logs and results a new one would get.",
+            "Choose another name; for whom they are meant an admin runs: dopq user add NAME --take-over.",
+        )
     if user.uid is not None:
         _require_free_uid(tx, checked_uid(user.uid), user.name)
     tx.execute(

@@ -280,6 +280,23 @@ def test_an_invite_makes_a_user_at_once_as_the_admin_said_and_once_only(house: H
     assert house.users.by_name("dora") is None
 
 
+def test_the_name_of_a_removed_user_whose_jobs_are_here_is_taken_over_on_purpose_only(house: House) -> None:
+    house.home.platform.accept(BERT, "bert.zip", "key-of-bert", "train")
+    house.users.remove(BERT)
+    house.register("bert")
+    code, now = house.invite(), house.clock.now()
+    for enters in (
+        lambda: house.users.add(BERT, role=Role.USER, weight=1.0, uid=None, now=now),
+        lambda: house.registrations.approve("bert", role=Role.USER, weight=1.0, uid=None, now=now),
+        lambda: house.register("bert", invite=code),
+    ):
+        with pytest.raises(UserError, match="There was a user 'bert'"):
+            enters()
+    assert house.users.by_name(BERT) is None
+    house.register("cleo", invite=code)
+    house.users.add(BERT, role=Role.USER, weight=1.0, uid=None, now=now, take_over=True)
+
+
 def test_an_invite_ends(house: House) -> None:
     code = house.invite(days=1)
     house.clock.advance(86400)

@@ -165,6 +165,17 @@ def test_weight_role_uid_and_remove_change_a_user(run: Run) -> None:
     assert run("remove", "anna").exit_code == 3
 
 
+def test_a_name_with_jobs_is_given_again_only_to_take_them_over(run: Run, config: Path) -> None:
+    run("add", "anna")
+    run("remove", "anna")
+    with Database(load(config)[1].journal).transaction() as tx:
+        tx.execute("INSERT INTO jobs (key, user, name, state, seq, record) VALUES ('k', 'anna', 'a', 'ended', 1, '{}')")
+    refused = run("add", "anna")
+    assert refused.exit_code != 0
+    assert "--take-over" in refused.output
+    assert run("add", "anna", "--take-over").exit_code == 0
+
+
 def test_approve_makes_a_user_of_who_asked_with_the_uid_that_the_admin_says(run: Run, config: Path) -> None:
     door, _ = accounts(config)
     for name in ("cleo", "dora"):
