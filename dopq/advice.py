@@ -8,11 +8,16 @@ from dopq.job import Ended, Job, Work
 
 _GIB = 1 << 30
 
+_RUN_AGAIN = "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself."
+
 _BY_REASON = {
     "time_limit": "Ask for a longer `time_limit`, or save on SIGTERM and go on from there in the next job.",
-    "gpu_lost": "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself.",
-    "container_gone": "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself.",
-    "engine_restarted": "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself.",
+    "gpu_lost": _RUN_AGAIN,
+    "gpu_fault": _RUN_AGAIN,
+    "gpu_idle": "Ask for no GPU where none is used, or load the data faster: more loader processes, local files.",
+    "gpu_overrun": "Ask for more `slots` in job.toml, or use less memory of the GPU: smaller batches, a smaller model.",
+    "container_gone": _RUN_AGAIN,
+    "engine_restarted": _RUN_AGAIN,
     "start_failed": "Mend the command if the reason names it; tell the admin if it names a device or a driver.",
 }
 

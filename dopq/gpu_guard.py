@@ -10,7 +10,7 @@ from dopq.config import GpuSettings
 from dopq.data_platform import DataPlatform
 from dopq.errors import WrongState
 from dopq.gpu_conduct import idle, idle_since, idle_warning, overruns, trespasses
-from dopq.gpu_use import By, Use, explain, past_the_queue
+from dopq.gpu_use import By, Use, explain, past_the_queue, unleased_since
 from dopq.gpu_watch import GpuWatch
 from dopq.job import Actor, GpuId, Job, JobId, Lease, Reason, Running, StateName, lease_of
 from dopq.job_containers import JobContainers
@@ -20,6 +20,9 @@ from dopq.utils.log import logger
 from dopq.utils.processes import origin
 
 log = logger(__name__)
+
+ENDING_S = 15.0
+"""How long a process may still be ending after its job has; then its GPU is handed out no more until it is gone."""
 
 
 class GpuGuard:
@@ -38,6 +41,7 @@ class GpuGuard:
         self._settings = settings
         self._clock = clock
         self._idle_since: dict[GpuId, datetime] = {}
+        self._unleased_since: dict[JobId, float] = {}
         self._overran: set[JobId] = set()
         self.uses: tuple[Use, ...] = ()
 
@@ -65,7 +69,11 @@ class GpuGuard:
         ids = frozenset[str]().union(*(it.containers or frozenset() for it in origins.values()))
         containers = self._containers.of(ids)
         held = {job.id: lease.gpus for job in self._platform.occupying() if (lease := lease_of(job.state))}
-        return tuple(explain(gpu, process, origins[process.pid], containers, held) for gpu, process in seen)
+        now_s = self._clock.monotonic()
+        outlived = {job for job, since_s in self._unleased_since.items() if now_s - since_s >= ENDING_S}
+        uses = tuple(explain(gpu, process, origins[process.pid], containers, held, outlived) for gpu, process in seen)
+        self._unleased_since = unleased_since(self._unleased_since, uses, held, now_s)
+        return uses
 
     def _spare(self, uses: tuple[Use, ...], leases: Mapping[JobId, frozenset[GpuId]]) -> None:
         foreign = past_the_queue(uses, self.uses, leases) if self._settings.foreign == "spare" else {}

@@ -39,21 +39,34 @@ Leases = Mapping[JobId, frozenset[GpuId]]
 
 
 def explain(
-    gpu: GpuId, process: GpuProcess, origin: Origin, containers: Mapping[str, JobId | None] | None, leases: Leases
+    gpu: GpuId,
+    process: GpuProcess,
+    origin: Origin,
+    containers: Mapping[str, JobId | None] | None,
+    leases: Leases,
+    outlived: Collection[JobId] = (),
 ) -> Use:
     """Who uses a GPU by this process.
 
     Args:
         containers: whose each container is, None for nobody's; None where the engine does not answer.
         leases: what every job holds, read after the look at the GPU.
+        outlived: jobs whose processes have had their time to end with the lease.
     """
     if origin.containers is None or (containers is None and origin.containers):
         return Use(gpu, process, By.UNKNOWN, user=origin.user)
     job = next((job for it in origin.containers if (job := (containers or {}).get(it)) is not None), None)
     if job is None:
         return Use(gpu, process, By.STRANGER, user=origin.user)
-    by = By.JOB if gpu in leases.get(job, {gpu}) else By.TRESPASSER
-    return Use(gpu, process, by, job, origin.user)
+    is_its = gpu in leases[job] if job in leases else job not in outlived
+    return Use(gpu, process, By.JOB if is_its else By.TRESPASSER, job, origin.user)
+
+
+def unleased_since(
+    before: Mapping[JobId, float], uses: Iterable[Use], leases: Leases, now_s: float
+) -> dict[JobId, float]:
+    """Since when each job that holds nothing has been seen to use a GPU; monotonic seconds. `before`: the same then."""
+    return {use.job: before.get(use.job, now_s) for use in uses if use.job is not None and use.job not in leases}
 
 
 def past_the_queue(uses: Iterable[Use], before: Collection[Use], leases: Leases) -> dict[GpuId, Reason]:

@@ -132,7 +132,10 @@ class GpuWatch:
             self._learn(survey)
         self.newest = survey
         for listener in self._listeners:
-            listener(survey)
+            try:
+                listener(survey)
+            except Exception:
+                log.exception("gpu_listener_defect")
 
     def _learn(self, survey: GpuSurvey) -> None:
         now, seen = self._clock.now(), {GpuId(gpu.uuid): gpu.model for gpu in survey.gpus}

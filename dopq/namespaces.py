@@ -67,14 +67,18 @@ class Namespaces:
 
     def remove_ready(self) -> None:
         """Remove those that nobody has been given. One that stays is swept in the next life."""
-        while self._ready:
-            self._engine.remove(self._ready.popleft())
+        while name := self._take():
+            self._engine.remove(name)
+
+    def _take(self) -> ContainerName | None:
+        with self._changed:
+            return self._ready.popleft() if self._ready else None
 
     def lend(self, container: ContainerName) -> ContainerName | None:
         """The namespace that a container is to join, the same each time; None: it is to have one made for itself."""
         with self._changed:
             if container not in self._lent:
-                self._lent[container] = self._ready.popleft() if self._ready else None
+                self._lent[container] = self._take()
                 self._changed.notify_all()
             return self._lent[container]
 
@@ -128,6 +132,9 @@ class Namespaces:
                 self._pause()
             except DopqError as refused:
                 log.warning("namespace_not_made", code=refused.code, cause=refused.message)
+                self._pause()
+            except Exception:
+                log.exception("namespaces_defect")
                 self._pause()
 
     def _wait_until_some_are_missing(self) -> bool:

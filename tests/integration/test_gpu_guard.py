@@ -12,7 +12,7 @@ from dopq.config import GpuSettings
 from dopq.container_handler.container import NODE_LABEL, container_name
 from dopq.container_handler.engine import ContainerRequest
 from dopq.errors import EngineUnavailable
-from dopq.gpu_guard import GpuGuard
+from dopq.gpu_guard import ENDING_S, GpuGuard
 from dopq.gpu_use import By
 from dopq.gpu_watch import GpuWatch
 from dopq.job import GpuId, Job, Stopping, lease_of
@@ -158,6 +158,22 @@ def test_the_process_of_a_job_on_its_own_gpu_is_explained_until_it_has_ended(ben
     bench.leaves(gpu=0)
     bench.look(2)
     assert bench.watch.offer().withheld == {}
+
+
+def test_the_gpu_of_a_job_that_is_over_is_not_handed_out_while_its_container_runs_on(bench: Bench) -> None:
+    job = bench.job(ANNA, G0, ANNAS)
+    bench.computes(ANNAS, gpu=0)
+    bench.home.platform.cancel(job.id, "anna")
+    bench.home.platform.finish(job.id, *cancelled(bench, job), at=bench.home.clock.now())
+    bench.look(2)
+    assert bench.watch.offer().withheld == {}
+    bench.home.clock.advance(ENDING_S)
+    wait_until(lambda: G0 in bench.watch.offer().withheld, SOON_S)
+    assert f"job {job.id}, which does not hold it" in bench.watch.offer().withheld[G0].sentence
+    bench.look(2)
+    assert G0 in bench.watch.offer().withheld, "however long it lasts"
+    bench.leaves(gpu=0)
+    wait_until(lambda: not bench.watch.offer().withheld, SOON_S)
 
 
 def cancelled(bench: Bench, job: Job) -> tuple[object, object]:

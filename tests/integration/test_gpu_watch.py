@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,6 +23,7 @@ from dopq.job_containers import JobContainers
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
 from dopq.store import Database, Journal
+from dopq.utils.gpu import GpuSurvey
 from dopq.utils.gpu_probe import NvmlGpus
 from tests import fake_gpus
 from tests.fake_gpus import FakeDriver
@@ -112,6 +114,17 @@ def bench(driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     yield bench
     bench.end()
     bench.home.close()
+
+
+def test_a_listener_that_fails_keeps_no_other_from_hearing(bench: Bench) -> None:
+    heard = threading.Event()
+
+    def fails(_survey: GpuSurvey) -> None:
+        raise ValueError
+
+    bench.watch.subscribe(fails)
+    bench.watch.subscribe(lambda _survey: heard.set())
+    assert heard.wait(SOON_S)
 
 
 def test_no_placement_waits_for_a_driver_that_hangs(bench: Bench, driver: FakeDriver) -> None:

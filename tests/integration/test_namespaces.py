@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_a_node_that_stops_leaves_none_that_nobody_uses(bench: Bench) -> None:
     wait_until(lambda: ready(bench), 5.0)
     bench.runner.stop()
     assert holders(bench) == {joined(bench, job)}
+
+
+def test_more_are_made_after_an_error_that_nobody_foresaw(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def fails() -> None:
+        monkeypatch.delattr(bench.runner._namespaces, "_image")
+        failed.set()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bench.runner._namespaces, "_image", fails)
+    running(bench)
+    assert failed.wait(5.0)
+    wait_until(lambda: ready(bench), 5.0)
 
 
 @pytest.mark.parametrize("how", ["ended", "gone"])

@@ -36,21 +36,23 @@ def test_a_stranger_is_nobody_whose_container_is_a_jobs(
         assert (use.by is By.STRANGER) == all(containers[it] is None for it in origin.containers)
 
 
-@given(gpus, processes, origins, containers, leases)
-def test_a_trespasser_is_a_job_that_holds_other_gpus_or_none_of_this(
+@given(gpus, processes, origins, containers, leases, st.frozensets(st.sampled_from([ONE, TWO])))
+def test_a_trespasser_is_a_job_that_holds_other_gpus_or_has_outlived_its_lease(
     gpu: GpuId,
     process: GpuProcess,
     origin: Origin,
     containers: dict[str, JobId | None],
     leases: dict[JobId, frozenset[GpuId]],
+    outlived: frozenset[JobId],
 ) -> None:
-    use = explain(gpu, process, origin, containers, leases)
+    use = explain(gpu, process, origin, containers, leases, outlived)
     if use.by is By.TRESPASSER:
         assert use.job is not None
-        assert gpu not in leases[use.job]
+        assert gpu not in leases.get(use.job, set())
+        assert use.job in leases or use.job in outlived
     if use.by is By.JOB:
         assert use.job is not None
-        assert gpu in leases.get(use.job, {gpu}), "held a moment ago, or still"
+        assert gpu in leases[use.job] if use.job in leases else use.job not in outlived, "held a moment ago, or still"
 
 
 @given(gpus, processes, origins, leases)

@@ -127,6 +127,9 @@ def test_a_clock_that_stepped_back_gives_no_negative_duration() -> None:
         ("exit_code", 139, "CUDA"),
         ("exit_code", 3, "end of job.log"),
         ("gpu_lost", 1, "retries"),
+        ("gpu_fault", 143, "retries"),
+        ("gpu_idle", 143, "no GPU"),
+        ("gpu_overrun", 143, "slots"),
         ("succeeded", 0, "0.1 of 4.0 GiB"),
     ],
 )
