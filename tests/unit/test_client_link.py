@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import threading
 import time
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 from Pyro5.nameserver import NameServerDaemon
 
+from dopq.access import calls
 from dopq.boundary import Boundary
 from dopq.boundary.identity import identify_by
 from dopq.config import RemoteSettings
+from dopq.controller import DopqController
 from dopq.errors import DopqError, NotFound, NotLoggedIn, OperatorError, ServiceUnreachable, SlowDown, UserError
 from dopq.protocol.frames import EXCEPTION, Kind, frame
 from dopq.protocol.plain import pack
@@ -22,7 +25,7 @@ from dopq.protocol.stream import Stream
 from dopq.wire import ERROR_CLASS
 from dopq_client import link as link_module
 from dopq_client.client import DopqClient
-from dopq_client.link import PyroLink, may_repeat
+from dopq_client.link import KEYED, PyroLink, changes_nothing, may_repeat
 from dopq_client.ways import TcpWay
 from tests.in_memory_node import InMemoryNode
 
@@ -292,3 +295,11 @@ def test_why_cancelling_is_not_repeated_a_name_means_another_job_the_second_time
     assert admin.call("cancel_job", "iris")["id"] == older.id  # its answer gets lost, and before it is asked again:
     again = node.queued(name="iris")
     assert admin.call("cancel_job", "iris")["id"] == again.id
+
+
+def test_what_the_client_takes_for_reading_is_what_the_table_says_changes_nothing() -> None:
+    rows = calls(DopqController)
+    assert {name for name in rows if changes_nothing(name)} == {
+        name for name, row in rows.items() if not row.changes
+    } - KEYED
+    assert {name for name in rows if "key" in inspect.signature(getattr(DopqController, name)).parameters} == KEYED
