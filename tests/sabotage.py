@@ -187,10 +187,14 @@ class Sabotage:
                         return True
         return False
 
-    def settle(self) -> None:
-        """Return when the node is up and every job has ended."""
+    def revive(self) -> None:
+        """Start the node, unless the last who was killed was another."""
         if self.node.process is None or self.node.process.poll() is not None:
             self.node.start()
+
+    def settle(self) -> None:
+        """Return when the node is up and every job has ended."""
+        self.revive()
         wait_until(lambda: self._none_is_left() or self._died(), ALL_END_WITHIN_S)
         assert not self._died(), self.node.log[-5000:]
 

@@ -72,7 +72,7 @@ def test_random_kills_under_load_cost_nothing(sabotage: Sabotage, chance: random
         time.sleep(chance.uniform(0, LONGEST_LIFE_S))
         if chance.random() >= PROVIDERS or not sabotage.kill_provider():
             sabotage.kill_node()
-    sabotage.node.start()
+    sabotage.revive()
     sabotage.end()
     sabotage.settle()
     toll = sabotage.toll()
