@@ -75,11 +75,6 @@ class Boundary:
             self.trouble = f"Users of this machine need a token for this node. {error}"
             return None
 
-    @property
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._places)
-
     def start(self) -> None:
         """Begin to answer."""
         self._listener.start()

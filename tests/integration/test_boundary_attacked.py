@@ -24,6 +24,8 @@ from tests.waiting import wait_until
 
 HONEST_ADDRESS = "127.0.0.2"
 IN_TIME_S = 1.0
+HOLD_S = 1.0
+"""For so long an attack is kept up while the honest client asks: nothing is waited for, this is the attack."""
 MOST_MEMORY_BYTES = 50 * 2**20
 
 HEADER = struct.Struct("!4sHBBHHII16sHH")
@@ -259,7 +261,7 @@ def silent(target: BoundaryProcess) -> None:
         for _ in range(500):
             with suppress(OSError):
                 stack.enter_context(connected(target))
-        time.sleep(1.0)
+        time.sleep(HOLD_S)
 
 
 def half_a_handshake(target: BoundaryProcess) -> None:
@@ -268,7 +270,7 @@ def half_a_handshake(target: BoundaryProcess) -> None:
             client = stack.enter_context(connected(target))
             with suppress(OSError):
                 client.sendall(CONNECT[:60])
-        time.sleep(1.0)
+        time.sleep(HOLD_S)
 
 
 def a_byte_at_a_time(target: BoundaryProcess) -> None:
@@ -294,7 +296,7 @@ def asks_and_does_not_read(target: BoundaryProcess) -> None:
             client.setblocking(False)
             with suppress(OSError):
                 client.send(CONNECT + HELLO * 2000)
-        time.sleep(1.0)
+        time.sleep(HOLD_S)
 
 
 def one_way_storm(target: BoundaryProcess) -> None:
@@ -323,7 +325,7 @@ def bodies_that_never_come(target: BoundaryProcess) -> None:
             client = stack.enter_context(connected(target))
             with suppress(OSError):
                 client.sendall(CONNECT + head(payload=16 * 1024) + bytes(16 * 1023))
-        time.sleep(1.0)
+        time.sleep(HOLD_S)
 
 
 def flood_of_calls(target: BoundaryProcess) -> None:
