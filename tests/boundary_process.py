@@ -73,6 +73,7 @@ def boundary_process(folder: Path) -> Iterator[BoundaryProcess]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        cwd=Path(__file__).parents[1],
     )
     assert process.stdin
     assert process.stdout

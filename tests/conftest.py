@@ -34,8 +34,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_service_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs on the machine of the tests is not theirs to talk to."""
+def stays_in_its_folder() -> Iterator[None]:
+    """A test that leaves the process elsewhere breaks another, one that comes after it only by chance."""
+    before = Path.cwd()
+    yield
+    assert Path.cwd() == before, "this test changed the current folder; use contextlib.chdir or monkeypatch.chdir"
+
+
+@pytest.fixture(autouse=True)
+def no_service_of_this_machine(stays_in_its_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on the machine of the tests is not theirs to talk to.
+
+    `stays_in_its_folder` looks once monkeypatch, which is asked for after it, has gone back where it came from.
+    """
     monkeypatch.setattr(settings, "SYSTEM_SOCKET", Path("/nonexistent/dopq.sock"))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import pytest
@@ -197,10 +197,8 @@ def test_links_are_neither_listed_nor_followed(home: Home, job: Job, folder: Pat
 
 def test_a_fifo_is_no_result_and_is_not_waited_for(home: Home, job: Job, folder: Path) -> None:
     os.mkfifo(folder / OUTPUT / "pipe")
-    with socket.socket(socket.AF_UNIX) as listener:
-        os.chdir(folder / OUTPUT)  # the path of a socket has to be short
+    with socket.socket(socket.AF_UNIX) as listener, chdir(folder / OUTPUT):  # a socket's path has to be short
         listener.bind("socket")
-        os.chdir("/")
     for name in ("output/pipe", "output/socket"):
         assert name not in {result.path for result in home.outbox.results(job)}
         with pytest.raises(NotFound):
