@@ -109,10 +109,11 @@ class Listener(threading.Thread):
         connection = Connection(Stream(connected), evidence, door, self._guard, self._places)
         with self._lock:
             crowded = len(self._connections) >= self._most_threads
-        if crowded or not self._places.take(connection, evidence.source):
+        if crowded:
             log.debug("connection_refused", source=evidence.source, cause="too many connections")
             connected.close()
             return
+        self._places.take(connection, evidence.source)
         thread = threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True)
         with self._lock:
             self._connections[connection] = thread
