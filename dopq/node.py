@@ -53,7 +53,8 @@ from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
 from dopq.results import Results
 from dopq.room import Capacity
-from dopq.runner import Runner, RunnerSettings
+from dopq.runner import Runner
+from dopq.runner_settings import RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.share import Share, make_user_folders
 from dopq.share_sweep import ShareSweep
@@ -268,7 +269,7 @@ class Node:
             "nameserver": self.boundary.address,
             "engine": engine_to_wire(self._runner.capacity),
             "machine": machine_to_wire(self._machine()),
-            "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self._guard.uses, self.platform.occupying()),
+            "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self._guard.uses, self.platform.leased()),
             "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
         }

@@ -26,12 +26,16 @@ from dopq.container_handler.engine import (
     ContainerRequest,
     Created,
     Exited,
+    Init,
     Observation,
     Origin,
 )
 from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, DopqError, EngineRefused
 from dopq.job import ImageId, ResourceUse
+
+NO_PID = 2**22 + 1
+"""A number that no process has (proc(5), pid_max): as with an engine on another machine."""
 
 
 class FakeClock:
@@ -332,7 +336,7 @@ class FakeEngine:
     def ids(self, labels: Mapping[str, str]) -> Mapping[str, ContainerName]:
         with self._scripted("ids"):
             named = [name for name, c in self._containers.items() if labels.items() <= c.request.labels.items()]
-            return {hashlib.sha256(name.encode()).hexdigest(): name for name in named}
+            return {_id_of(name): name for name in named}
 
     # --- inside ---
 
@@ -377,7 +381,7 @@ class FakeEngine:
             raise EngineRefused(
                 f"The container engine would not start the container {container.request.name}: {program.start_error}."
             )
-        container.state = Alive(now)
+        container.state = Alive(now, Init(NO_PID, _id_of(container.request.name)))
         self.starts.append(container.request.name)
         container.write(program.log)
         if program.runs_on:
@@ -410,6 +414,10 @@ class FakeEngine:
             words = program.log.decode().splitlines()
             last = f' Its last words: "{words[-1]}".' if words else ""
             raise BuildFailed(f'The build step "{line}" failed with exit code {program.exit_code}.{last}')
+
+
+def _id_of(name: ContainerName) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _with_tag(reference: str) -> str:

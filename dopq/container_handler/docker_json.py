@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dopq.container_handler.docker_words import plain_words
-from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation
+from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Init, Observation
 from dopq.job import Mount, ResourceUse
 from dopq.utils.gpu import is_simulated
 
@@ -126,7 +126,7 @@ def observation(container: Mapping[str, Any]) -> Observation:
         case "created" if not state["Error"]:
             return Created()
         case "running" | "paused" | "restarting":
-            return Alive(started)
+            return Alive(started, Init(state["Pid"], container["Id"]) if state["Pid"] else None)
         case "removing" if began is None:
             return Absent()
     return Exited(
