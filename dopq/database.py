@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dopq.backup import back_up, way_back
-from dopq.errors import OperatorError, StateUnreadable
+from dopq.errors import OperatorError, StateUnreadable, StateUnwritable
 from dopq.migrations import MIGRATIONS
 from dopq.utils.crash_points import step
 
@@ -31,7 +31,7 @@ class Database:
 
         Raises:
             StateUnreadable: not a database, damaged, or written by a newer version.
-            OperatorError: it cannot be opened or written at present, for example because the disk is full.
+            StateUnwritable: it cannot be opened or written at present, for example because the disk is full.
         """
         self._lock = threading.RLock()
         self._path = path
@@ -56,7 +56,8 @@ class Database:
 
         Raises:
             StateUnreadable: the file is damaged.
-            OperatorError: it cannot be written at present, for example because the disk is full, or it was removed.
+            StateUnwritable: it takes nothing at present, for example because the disk is full; or it was removed.
+            OperatorError: a later life of the node has taken over.
         """
         with self._lock, self._translated():
             self._check_in_place()
@@ -122,7 +123,7 @@ class Database:
         except FileNotFoundError:
             in_place = False
         if not in_place:
-            raise OperatorError(
+            raise StateUnwritable(
                 f"The state file {self._path} was removed or replaced under the running node.",
                 "Stop the node, put the file back, and start the node again.",
             )
@@ -155,7 +156,7 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise OperatorError(
+            raise StateUnwritable(
                 f"The state file {self._path} cannot be used at present: {error}.",
                 "Look at its folder and disk: is it there, writable, and not full?",
             ) from error

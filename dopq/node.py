@@ -300,6 +300,8 @@ class Node:
         provider = None if self._supervisor.pid else "The Provider is not running; it is being started again."
         beat = self._supervisor.last_beat
         troubles = (
+            self._scheduler.trouble,
+            self._supervisor.trouble,
             self._runner.trouble,
             self._audit.trouble,
             self.boundary.trouble,
