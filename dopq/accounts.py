@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dopq.caller import Caller
+from dopq.database import Database
 from dopq.errors import LoginRefused, NotLoggedIn
 from dopq.invites import Invites
 from dopq.job import UserName
 from dopq.passwords import Passwords, checked_password, known_of
 from dopq.registrations import Registrations, Request
-from dopq.store import Database
 from dopq.tokens import Issued, Tokens
 from dopq.tries import Tries
 from dopq.user_fields import checked_email, checked_name, checked_ssh_key, checked_uid

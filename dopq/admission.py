@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from dopq.config import Paths
+from dopq.database import Database
 from dopq.errors import OperatorError
 from dopq.handover import Declined, Refused, Taken
 from dopq.identity import objection
 from dopq.job import Problem
 from dopq.share_owners import flattening
-from dopq.store import Database
 from dopq.users import Users
 from dopq.utils.attempt import Attempt
 from dopq.utils.log import logger

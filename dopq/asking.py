@@ -1,4 +1,4 @@
-"""Asking the engine, or our own disk, until it serves: unknown is not dead, and nothing is decided meanwhile."""
+"""Asking the engine, or our own disk with the journal, until they serve: unknown is not dead, nothing is decided."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from dopq.errors import DopqError, EngineUnavailable
+from dopq.errors import DopqError, EngineUnavailable, StateUnwritable
 from dopq.utils.log import logger
 
 log = logger(__name__)
@@ -26,12 +26,16 @@ class Asking:
 
     Attributes:
         stopping: set when the node stops; whoever asks then leaves with `NodeStops`.
-        trouble: why the engine or our own disk does not serve at present, for `system`; None while it does.
     """
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
-        self.trouble: str | None = None
+        self._troubles: dict[int, str] = {}  # of each thread that waits: the next one's answer says nothing of its own
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the engine or our own disk does not serve somebody at present, for `system`; None while they do."""
+        return next(iter(self._troubles.copy().values()), None)
 
     def until_answered(self, question: Callable[[], Result]) -> Result:
         """The answer, however long it takes.
@@ -40,18 +44,21 @@ class Asking:
             NodeStops: the node stops; nobody knows whether what was asked has happened.
             EngineRefused: that is the answer.
         """
-        while True:
-            self.check_on()
-            try:
-                answer = question()
-            except (EngineUnavailable, OSError) as away:
-                if self.trouble is None:
-                    log.warning("waiting_for_engine_or_disk", cause=str(away))
-                self.trouble = str(away)
-                self.stopping.wait(RETRY_S)
-            else:
-                self.trouble = None
-                return answer
+        try:
+            while True:
+                self.check_on()
+                try:
+                    return question()
+                except (EngineUnavailable, StateUnwritable, OSError) as away:
+                    self._wait(str(away))
+        finally:
+            self._troubles.pop(threading.get_ident(), None)
+
+    def _wait(self, trouble: str) -> None:
+        if trouble not in self._troubles.values():
+            log.warning("waiting_for_engine_or_disk", cause=trouble)
+        self._troubles[threading.get_ident()] = trouble
+        self.stopping.wait(RETRY_S)
 
     def quietly(self, question: Callable[[], object]) -> None:
         """As `until_answered` of what nobody waits for: a refusal is logged, and a node that stops is no matter."""

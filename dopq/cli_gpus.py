@@ -25,8 +25,9 @@ def gpu_heal(uuid: str, config_file: Path) -> None:
     from contextlib import closing
 
     from dopq.config import load
+    from dopq.database import Database
     from dopq.gpu_watch import heal
-    from dopq.store import Database, Journal
+    from dopq.store import Journal
     from dopq.utils.clock import SystemClock
 
     _, paths = load(config_file)

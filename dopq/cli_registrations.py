@@ -22,8 +22,8 @@ WEIGHT = click.option("--weight", type=float, default=1.0, show_default=True, he
 def registrations(config_file: Path) -> Registrations:
     """The registrations of a node."""
     from dopq.config import load
+    from dopq.database import Database
     from dopq.registrations import Registrations
-    from dopq.store import Database
 
     _, paths = load(config_file)
     paths.make()
@@ -108,8 +108,8 @@ def user_reject(which: str, config_file: Path) -> None:
 def user_invite(role: str, weight: float, days: int, config_file: Path, as_json: bool) -> None:
     """Make an invite: with its code one person registers without waiting for you."""
     from dopq.config import load
+    from dopq.database import Database
     from dopq.invites import Invites
-    from dopq.store import Database
     from dopq.users import Role
     from dopq.utils.clock import SystemClock
 

@@ -41,7 +41,7 @@ class _Desk:
 
 def _desk(config_file: Path) -> _Desk:
     from dopq.config import load
-    from dopq.store import Database
+    from dopq.database import Database
     from dopq.tokens import Tokens
     from dopq.users import Users
     from dopq.utils.clock import SystemClock

@@ -6,7 +6,7 @@ from dopq.asking import Asking
 from dopq.container_handler.engine import Absent, Exited
 from dopq.data_platform import DataPlatform
 from dopq.errors import EngineRefused
-from dopq.job import GpuId, Job, Occupying, started_at
+from dopq.job import GpuId, Job, Occupying, ResourceUse, started_at
 from dopq.removal import Removal
 from dopq.results import Results
 from dopq.runner_settings import RunnerSettings
@@ -57,12 +57,10 @@ class Ending:
             NodeStops: the node stops; the next life does the rest.
         """
         lost = self._lost_gpus(job) if isinstance(seen, Exited) and seen.exit_code else frozenset()
-        name = self._settings.container_of(job)
+        name, use = self._settings.container_of(job), self._sampler.take(job.id)
         _, reason = verdict(self._platform.job(job.id).state, seen, lost)
-        if self._platform.try_again(job.id, reason):
-            self._sampler.take(job.id)
-        else:
-            self._end(job, seen, lost)
+        if not self._asking.until_answered(lambda: self._platform.try_again(job.id, reason)):
+            self._asking.until_answered(lambda: self._end(job, seen, lost, use))
             self._starts.expect_one()
             self._bring(job)
         self._removal.remove(name)
@@ -73,7 +71,13 @@ class Ending:
         survey = self._probe.survey() if held else None
         return held - {GpuId(gpu.uuid) for gpu in survey.gpus} if survey and not survey.stale else frozenset()
 
-    def _end(self, job: Job, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId]) -> None:
+    def _end(
+        self,
+        job: Job,
+        seen: Absent | Exited | EngineRefused,
+        lost: frozenset[GpuId],
+        use: ResourceUse | None,
+    ) -> None:
         """The lease ends here, if it has not yet: whatever is still to be done, others may have its GPUs now."""
         state = self._platform.job(job.id).state
         outcome, reason = verdict(state, seen, lost)
@@ -86,7 +90,7 @@ class Ending:
                 at=ran.finished_at if ran else self._clock.now(),
                 exit_code=ran.exit_code if ran else None,
                 started_at=ran.started_at if ran else started_at(state),
-                use=self._sampler.take(job.id),
+                use=use,
             )
 
     def _bring(self, job: Job) -> None:

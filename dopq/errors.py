@@ -160,6 +160,12 @@ class EngineRefused(OperatorError):
     code = "engine_refused"
 
 
+class StateUnwritable(OperatorError):
+    """The journal takes nothing at present, for example because its disk is full. Nothing was changed."""
+
+    code = "state_unwritable"
+
+
 class StateUnreadable(OperatorError):
     """The journal is corrupt or written by a newer version."""
 

@@ -15,6 +15,7 @@ from dopq.band import Band
 from dopq.calibration import Calibration
 from dopq.course import Situation
 from dopq.data_platform import DataPlatform
+from dopq.errors import StateUnwritable
 from dopq.forecast import Forecast, forecast
 from dopq.job import Job, JobId, Starting
 from dopq.store import Journal
@@ -120,6 +121,8 @@ class Forecaster:
             began = self._clock.monotonic()
             try:
                 self.renew()
+            except StateUnwritable as full:  # what was learnt is noted with what is learnt next
+                log.warning("forecasts_not_noted", cause=full.message)
             except Exception:
                 log.exception("forecaster_defect")
             self._stopping.wait(max(REST_S, REST * (self._clock.monotonic() - began)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from dopq.errors import NotFound
+from dopq.errors import NotFound, StateUnwritable
 from dopq.gpu_health import Known, after_look, from_json, healed, to_json
 from dopq.gpu_offer import Offer, offer
 from dopq.job import GpuId, Reason
@@ -59,6 +59,7 @@ class GpuWatch:
         self._known: Known = {}
         if journal.noted("gpus_of") == devices:
             self._known = from_json(journal.noted("gpus") or "{}")
+        self._is_noted = True
         self._seen_at: float | None = None  # on the clock's monotonic hand
         self._foreign: Mapping[GpuId, Reason] = {}
         self._listeners: list[Listener] = []
@@ -147,7 +148,8 @@ class GpuWatch:
         self._seen_at = self._clock.monotonic()
         if known != self._known or first_of_boot:
             self._tell_changes(known)
-            self._known = known
+            self._known, self._is_noted = known, False
+        if not self._is_noted:
             self._note()
 
     def _words(self) -> dict[GpuId, datetime]:
@@ -159,9 +161,14 @@ class GpuWatch:
         }
 
     def _note(self) -> None:
-        self._journal.note("gpus", to_json(self._known))
-        self._journal.note("gpus_boot", self._boot)
-        self._journal.note("gpus_of", self._devices)
+        try:
+            self._journal.note("gpus", to_json(self._known))
+            self._journal.note("gpus_boot", self._boot)
+            self._journal.note("gpus_of", self._devices)
+        except StateUnwritable as full:  # what was seen counts all the same; noted at a later look
+            log.warning("gpus_not_noted", cause=full.message)
+        else:
+            self._is_noted = True
 
     def _tell_changes(self, known: Known) -> None:
         for gpu, health in known.items():

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from dopq.database import Database
 from dopq.job import ImageId, JobId, UserName
-from dopq.store import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from pathlib import Path
 from dopq.config import Paths, QueueSettings
 from dopq.container_handler.container import NODE_LABEL, run_of
 from dopq.container_handler.engine import ContainerEngine
+from dopq.database import Database
 from dopq.errors import EngineUnavailable, NotFound, OperatorError, UserError
 from dopq.invariants.evidence import Evidence, Run
 from dopq.job import JobId
 from dopq.ledger import Ledger
-from dopq.store import Database, Journal
+from dopq.store import Journal
 from dopq.utils.clock import Clock
 
 

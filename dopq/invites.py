@@ -6,9 +6,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dopq.database import Database
 from dopq.errors import NotAllowed
 from dopq.registrations import Request
-from dopq.store import Database
 from dopq.tokens import digest
 from dopq.user_fields import checked_weight
 from dopq.users import Role, User, enter

@@ -30,8 +30,8 @@ class LogFollower:
         self._asking = asking
         self._settings = settings
 
-    def follow(self, job: Job) -> None:
-        """Write to a job's log what is not in it yet, until its process ends.
+    def follow(self, job: Job) -> bool:
+        """Write to a job's log what is not in it yet, until its process ends; whether the engine showed it to us.
 
         The engine repeats its log from the first byte, so the file's size says where to go on.
 
@@ -41,15 +41,16 @@ class LogFollower:
         """
         path = self._results.log_file(job)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        with step("log append"):
-            append_rest(path, self._said(job), self._results.log_start(job, attempt_of(job)))
+        try:
+            with step("log append"):
+                append_rest(path, self._said(job), self._results.log_start(job, attempt_of(job)))
+        except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
+            log.warning("log_refused", job=job.id, cause=refused.message)
+            return False
+        return True
 
     def _said(self, job: Job) -> Iterator[bytes]:
-        name = self._settings.container_of(job)
-        try:
-            for chunk in self._engine.log(name):
-                self._asking.check_on()  # before it is written: by now the next life of the node may write there
-                yield chunk
-                self._mirror.grew(job)
-        except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
-            log.warning("log_refused", container=name, cause=refused.message)
+        for chunk in self._engine.log(self._settings.container_of(job)):
+            self._asking.check_on()  # before it is written: by now the next life of the node may write there
+            yield chunk
+            self._mirror.grew(job)

@@ -36,6 +36,7 @@ from dopq.container_handler.outputs import discard
 from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
+from dopq.database import Database
 from dopq.disk import Floor, shortage
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
 from dopq.forecaster import Forecaster
@@ -59,7 +60,7 @@ from dopq.scheduler import Scheduler
 from dopq.share import Share, make_user_folders
 from dopq.share_sweep import ShareSweep
 from dopq.state_folder import PRIVATE_UMASK, make_private
-from dopq.store import Database, Journal
+from dopq.store import Journal
 from dopq.supervisor import Supervisor
 from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
 from dopq.tls import peer_name, server_context
@@ -299,6 +300,8 @@ class Node:
         provider = None if self._supervisor.pid else "The Provider is not running; it is being started again."
         beat = self._supervisor.last_beat
         troubles = (
+            self._scheduler.trouble,
+            self._supervisor.trouble,
             self._runner.trouble,
             self._audit.trouble,
             self.boundary.trouble,

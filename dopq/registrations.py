@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dopq.database import Database, Transaction
 from dopq.errors import NotAllowed, NotFound, UserError
 from dopq.job import UserName
-from dopq.store import Database, Transaction
 from dopq.users import Role, User, enter
 from dopq.utils.network import network_of
 

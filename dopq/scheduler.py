@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from dopq.config import QueueSettings
 from dopq.data_platform import DataPlatform
 from dopq.early_failures import EarlyFailures
-from dopq.errors import WrongState
+from dopq.errors import StateUnwritable, WrongState
 from dopq.gpu_offer import Offer
 from dopq.gpu_weights import gpu_weights
 from dopq.job import Actor, Job, JobId, Reason, Running, StateName
@@ -26,6 +26,9 @@ from dopq.utils.log import logger
 from dopq.why import duration
 
 log = logger(__name__)
+
+RETRY_S = 1.0
+"""How long to leave a journal alone that takes nothing."""
 
 ROUND_S = 15.0
 """The longest that a forgotten doorbell can matter, in seconds."""
@@ -57,6 +60,7 @@ class Scheduler:
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self.trouble: str | None = None  # why nothing is started or stopped at present, for `system`
 
     def start(self) -> None:
         """Begin to decide."""
@@ -82,10 +86,15 @@ class Scheduler:
         while not self._stopping.is_set():
             self._doorbell.clear()
             try:
-                next_s = self._round()
+                next_s, trouble = self._round(), None
+            except StateUnwritable as full:
+                next_s, trouble = RETRY_S, str(full)
             except Exception:
                 log.exception("scheduler_defect")
-                next_s = ROUND_S
+                next_s, trouble = ROUND_S, None
+            if trouble and not self.trouble:
+                log.warning("waiting_for_journal", cause=trouble)
+            self.trouble = trouble
             self._doorbell.wait(next_s)
 
     def _round(self) -> float:

@@ -1,120 +1,56 @@
-"""The journal: one SQLite file that is written before anybody is told.
+"""The journal: what is written before anybody is told.
 
-WAL with `synchronous=FULL`: a commit that returned survives a power cut (https://www.sqlite.org/pragma.html). Every
-change of a job is one transaction that appends to `events` (the story) and replaces the job's row (where it stands),
-together with the account it charges. Migrations are numbered by `user_version`.
+Every change of a job is one transaction that appends to `events` (the story) and replaces the job's row (where it
+stands), together with the account it charges.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
-from dopq.backup import back_up, way_back
-from dopq.errors import InvariantBroken, NotFound, OperatorError, StateUnreadable
-from dopq.job import FINAL, Actor, Job, JobId, Lease, Occupying, State, StateName, UserName, finished_at, lease_of
+from dopq.database import Database, Transaction
+from dopq.errors import InvariantBroken, NotFound
+from dopq.job import (
+    FINAL,
+    Actor,
+    Building,
+    Ended,
+    Held,
+    Job,
+    JobId,
+    Lease,
+    Occupying,
+    Queued,
+    Running,
+    Starting,
+    State,
+    StateName,
+    Stopping,
+    UserName,
+    finished_at,
+    lease_of,
+)
 from dopq.lines import Turn
 from dopq.penalty import Account
-from dopq.utils.crash_points import step
-
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE users (
-        name TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, uid INTEGER, token_hash TEXT NOT NULL UNIQUE,
-        created_at TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE jobs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, user TEXT NOT NULL, name TEXT NOT NULL,
-        state TEXT NOT NULL, finished_at TEXT, cleared INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL,
-        record TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX jobs_by_seq ON jobs (seq);
-    CREATE INDEX jobs_by_end ON jobs (finished_at DESC, id DESC) WHERE finished_at IS NOT NULL AND NOT cleared;
-    CREATE INDEX jobs_alive ON jobs (id) WHERE finished_at IS NULL;
-    CREATE INDEX jobs_by_name ON jobs (name);
-    CREATE TABLE events (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL REFERENCES jobs (id), at TEXT NOT NULL,
-        old TEXT, new TEXT NOT NULL, actor TEXT NOT NULL, cause TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX events_by_job ON events (job, seq);
-    CREATE TABLE accounts (user TEXT PRIMARY KEY, usage REAL NOT NULL, as_of REAL NOT NULL, rate REAL NOT NULL) STRICT;
-    """,
-    """
-    CREATE TABLE images (
-        job INTEGER PRIMARY KEY REFERENCES jobs (id), image TEXT NOT NULL, fingerprint TEXT NOT NULL
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE turns (
-        user TEXT NOT NULL, needs_gpu INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (user, needs_gpu)
-    ) STRICT;
-    """,
-    # A uid that several users had, or that means nobody at all, says of nobody who they are: it goes. The tokens of old
-    # had no end; now they have one, far enough off for everybody to get another.
-    """
-    ALTER TABLE users RENAME TO former_users;
-    CREATE TABLE users (
-        name TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, uid INTEGER UNIQUE, email TEXT, ssh_key TEXT,
-        password_hash TEXT, created_at TEXT NOT NULL
-    ) STRICT;
-    INSERT INTO users SELECT
-        name, role, weight,
-        CASE WHEN uid != 65534 AND count(*) OVER (PARTITION BY uid) = 1 THEN uid END,
-        NULL, NULL, NULL, created_at
-        FROM former_users;
-    CREATE TABLE tokens (
-        hash TEXT PRIMARY KEY, user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE, created_at TEXT NOT NULL,
-        expires_at TEXT NOT NULL, source TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX tokens_by_user ON tokens (user);
-    INSERT INTO tokens SELECT
-        token_hash, name, created_at, strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now', '+90 days'), 'an earlier version'
-        FROM former_users;
-    DROP TABLE former_users;
-    CREATE TABLE registrations (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, email TEXT NOT NULL, wished_uid INTEGER, ssh_key TEXT,
-        password_hash TEXT NOT NULL, address TEXT NOT NULL, asked_at TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE invites (
-        hash TEXT PRIMARY KEY, role TEXT NOT NULL, weight REAL NOT NULL, expires_at TEXT NOT NULL
-    ) STRICT;
-    """,
-    # A job ends once, whatever the code above does. What each attempt held stays told, also when a further one follows.
-    """
-    ALTER TABLE events ADD COLUMN lease TEXT;
-    CREATE UNIQUE INDEX one_end_of_each_job ON events (job) WHERE new IN
-        ('succeeded', 'failed', 'cancelled', 'timed_out', 'lost', 'invalid', 'build_failed');
-    """,
-    # What is held now. The register sees to it that nothing is held twice; this is so whatever the code above does.
-    """
-    CREATE TABLE leases (
-        job INTEGER NOT NULL REFERENCES jobs (id), gpu TEXT NOT NULL, part REAL NOT NULL CHECK (part > 0 AND part <= 1),
-        PRIMARY KEY (job, gpu)
-    ) STRICT;
-    CREATE UNIQUE INDEX leases_of_whole_gpus ON leases (gpu) WHERE part = 1;
-    CREATE TRIGGER leases_of_parts BEFORE INSERT ON leases
-        WHEN NEW.part + (SELECT total(part) FROM leases WHERE gpu = NEW.gpu) > 1.00001
-        BEGIN SELECT RAISE(ABORT, 'a part of a GPU is leased twice'); END;
-    INSERT INTO leases
-        SELECT jobs.id, held.value, coalesce(json_extract(record, '$.state.lease.part'), 1.0)
-        FROM jobs, json_each(record, '$.state.lease.gpus') AS held WHERE state IN ('starting', 'running', 'stopping');
-    """,
-)
-
-Transaction = sqlite3.Connection
-"""What `Database.transaction` gives: for whoever takes part in a transaction that somebody else began."""
 
 _JOB = TypeAdapter(Job)
+# By the row's `state`: to try one kind after the other takes five times as long, and a start reads them all.
+_STATES: Mapping[str, TypeAdapter[State]] = {
+    StateName.BUILDING: TypeAdapter(Building),
+    StateName.HELD: TypeAdapter(Held),
+    StateName.QUEUED: TypeAdapter(Queued),
+    StateName.STARTING: TypeAdapter(Starting),
+    StateName.RUNNING: TypeAdapter(Running),
+    StateName.STOPPING: TypeAdapter(Stopping),
+    **dict.fromkeys(FINAL, TypeAdapter(Ended)),
+}
 _LEASE = TypeAdapter(Lease)
 
 
@@ -137,148 +73,6 @@ class Event:
     lease: Lease | None = None
 
 
-class Database:
-    """One connection to the state file, usable from any thread, one transaction at a time."""
-
-    def __init__(self, path: Path) -> None:
-        """Open or create the file and bring its tables up to date.
-
-        Raises:
-            StateUnreadable: not a database, damaged, or written by a newer version.
-            OperatorError: it cannot be opened or written at present, for example because the disk is full.
-        """
-        self._lock = threading.RLock()
-        self._path = path
-        self._life: int | None = None
-        with self._translated():
-            _touch_private(path)
-            self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-        try:
-            with self._translated():
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=FULL")
-                self._connection.execute("PRAGMA foreign_keys=ON")
-            self._inode = path.stat().st_ino
-            self._migrate()
-        except BaseException:
-            self._connection.close()
-            raise
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing: committed at the end of the block, rolled back when it or the commit raises.
-
-        Raises:
-            StateUnreadable: the file is damaged.
-            OperatorError: it cannot be written at present, for example because the disk is full, or it was removed.
-        """
-        with self._lock, self._translated():
-            self._check_in_place()
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._check_life()
-                yield self._connection
-                with step("journal commit"):
-                    self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite has rolled back by itself where the disk was full
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Every `rows` in the block sees the file as it is at the first of them; writers go on meanwhile."""
-        with self._lock, self._translated():
-            self._connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                self._connection.execute("ROLLBACK")
-
-    def take_over(self) -> int:
-        """Begin a new life of the node: one more than the last. From now on every write fails once a later one began.
-
-        The lock on the state folder keeps two nodes apart; this holds where somebody has removed its file.
-        """
-        with self.transaction() as tx:
-            found = tx.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchone()
-            life = int(found[0] if found else 0) + 1
-            tx.execute("INSERT OR REPLACE INTO meta VALUES ('incarnation', ?)", (str(life),))
-        self._life = life
-        return life
-
-    def _check_life(self) -> None:
-        if self._life is None:  # a command of an admin's, which may write beside any node
-            return
-        [[newest]] = self._connection.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchall()
-        if int(newest) != self._life:
-            raise OperatorError(
-                f"Another node has taken over {self._path.parent}; this one changes nothing any more.",
-                "Stop this one. Never remove node.lock while a node runs.",
-            )
-
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query. Raises what `transaction` raises."""
-        with self._lock, self._translated():
-            return self._connection.execute(statement, values).fetchall()
-
-    def unreadable(self, why: object) -> StateUnreadable:
-        """The error for a file that makes no sense."""
-        return StateUnreadable(
-            f"The state file {self._path} cannot be used: {why}.",
-            way_back(self._path),
-        )
-
-    def _check_in_place(self) -> None:
-        """SQLite would go on writing to a file that has lost its name, and the next start would know nothing of it."""
-        try:
-            in_place = self._path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            in_place = False
-        if not in_place:
-            raise OperatorError(
-                f"The state file {self._path} was removed or replaced under the running node.",
-                "Stop the node, put the file back, and start the node again.",
-            )
-
-    def close(self) -> None:
-        """Close the file. Nothing is lost without it; the write-ahead log is folded in."""
-        with self._lock:
-            self._connection.close()
-
-    def _migrate(self) -> None:
-        if 0 < (version := self._version()) < len(MIGRATIONS):
-            back_up(self._path, f"before-version-{version + 1}")  # since a migration cannot be undone
-        while (version := self._version()) < len(MIGRATIONS):
-            with self.transaction() as tx:
-                if self._version() == version:  # else another process was quicker
-                    for statement in _statements(MIGRATIONS[version]):
-                        tx.execute(statement)
-                    tx.execute(f"PRAGMA user_version={version + 1}")
-        if version > len(MIGRATIONS):
-            raise StateUnreadable(
-                f"The state file {self._path} is of version {version}; this DoPQ knows {len(MIGRATIONS)} and older.",
-                "Start the newer DoPQ that wrote it.",
-            )
-
-    def _version(self) -> int:
-        return int(self.rows("PRAGMA user_version")[0][0])
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise OperatorError(
-                f"The state file {self._path} cannot be used at present: {error}.",
-                "Look at its folder and disk: is it there, writable, and not full?",
-            ) from error
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-                raise  # ours, not the file's
-            raise self.unreadable(error) from error
-
-
 class Journal:
     """Jobs, their story, and what each user owes, over a `Database`."""
 
@@ -297,9 +91,9 @@ class Journal:
             NotFound: that image is not kept any more; nothing was recorded.
         """
         with self._db.transaction() as tx:
-            known = tx.execute("SELECT record FROM jobs WHERE key = ?", (job.key,)).fetchone()
+            known = tx.execute("SELECT state, record FROM jobs WHERE key = ?", (job.key,)).fetchone()
             if known:
-                return _JOB.validate_json(known[0])
+                return _job(*known)
             number = tx.execute(
                 "INSERT INTO jobs (key, user, name, state, seq, record) VALUES (?, ?, ?, ?, 0, '')",
                 (job.key, job.user, job.name, job.state.name),
@@ -418,11 +212,11 @@ class Journal:
 
     def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
         # `where` is always one of this class's own literals; values travel as parameters.
-        rows = self._db.rows(f"SELECT record FROM jobs {where}", values)  # noqa: S608 - see above
+        rows = self._db.rows(f"SELECT state, record FROM jobs {where}", values)  # noqa: S608 - see above
         try:
-            return [_JOB.validate_json(record) for (record,) in rows]
-        except ValidationError as error:
-            raise self._db.unreadable(f"a job's record makes no sense ({error.error_count()} problems)") from error
+            return [_job(state, record) for state, record in rows]
+        except (ValueError, KeyError, TypeError) as error:  # pydantic's are ValueErrors
+            raise self._db.unreadable(f"a job's record makes no sense ({type(error).__name__})") from error
 
     def _events(self, where: str = "", values: Sequence[Any] = ()) -> list[Event]:
         columns = "seq, job, at, old, new, actor, cause, lease"
@@ -434,7 +228,7 @@ class Journal:
 
     def _append(
         self,
-        tx: sqlite3.Connection,
+        tx: Transaction,
         job: Job,
         old: StateName | None,
         actor: Actor,
@@ -468,6 +262,20 @@ class Journal:
         return job
 
 
+def _job(state: str, record: str) -> Job:
+    said = from_json(record)
+    return Job(
+        JobId(int(said["id"])),
+        UserName(said["user"]),
+        said["bundle"],
+        said["key"],
+        said["name"],
+        datetime.fromisoformat(said["submitted_at"]),
+        _STATES[state].validate_python(said["state"]),
+        said["seq"],
+    )
+
+
 def _event(row: tuple[Any, ...]) -> Event:
     seq, job, at, old, new, actor, cause, lease = row
     return Event(
@@ -482,13 +290,7 @@ def _event(row: tuple[Any, ...]) -> Event:
     )
 
 
-def _touch_private(path: Path) -> None:
-    """Whoever makes the file, with whatever umask: nobody else reads it. SQLite gives its side files the same mode."""
-    with suppress(OSError):  # SQLite says what is wrong
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-
-
-def _share_image(tx: sqlite3.Connection, old: JobId, new: JobId) -> None:
+def _share_image(tx: Transaction, old: JobId, new: JobId) -> None:
     """Enter the image of one job for another, too, in the table of images.py."""
     shared = "INSERT INTO images SELECT ?, image, fingerprint FROM images WHERE job = ?"
     if not tx.execute(shared, (new, old)).rowcount:
@@ -502,7 +304,7 @@ def _told(old: State, new: State) -> Lease | None:
     return new.lease if not isinstance(old, Occupying) or old.lease != new.lease else None
 
 
-def _lease(tx: sqlite3.Connection, job: JobId, lease: Lease | None) -> None:
+def _lease(tx: Transaction, job: JobId, lease: Lease | None) -> None:
     """Enter what a job holds now, instead of what it held before."""
     tx.execute("DELETE FROM leases WHERE job = ?", (job,))
     held = [(job, gpu, lease.part) for gpu in lease.gpus] if lease else []
@@ -512,13 +314,3 @@ def _lease(tx: sqlite3.Connection, job: JobId, lease: Lease | None) -> None:
         raise InvariantBroken(
             f"Job {job} would hold a GPU, or a part of one, that another job holds: {error}."
         ) from error
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script, one by one; a trigger has a semicolon of its own inside."""
-    statement = ""
-    for piece in script.split(";"):
-        statement += f"{piece};"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from dopq.admission import Admission
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
-from dopq.errors import NotFound, WrongState
+from dopq.errors import NotFound, StateUnwritable, WrongState
 from dopq.handover import (
     Abandon,
     Accepted,
@@ -45,6 +45,9 @@ log = logger(__name__)
 SHORTEST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 END_S = 5.0
+
+RETRY_S = 1.0
+"""How long to leave a journal alone that takes nothing."""
 
 HANG_S = 30.0
 """A Provider that has said nothing for so long hangs: it would have beaten thirty times."""
@@ -92,6 +95,7 @@ class Supervisor:
         self._came_up = False  # whether this life has said anything yet
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.last_beat = Alive()  # what the Provider last said of itself, for `system`
+        self.trouble: str | None = None  # why nothing that it says is taken down at present, likewise
 
     @property
     def pid(self) -> int | None:
@@ -182,8 +186,9 @@ class Supervisor:
             ready = wait([pipe, process.sentinel, self._doorbell], left_s)
             if pipe in ready:
                 message = pipe.recv()
-                self._came_up, heard_s = True, self._clock.monotonic()
-                self._hear(message)
+                self._came_up = True
+                self._hear_patiently(message)
+                heard_s = self._clock.monotonic()  # what it has said since lies in the pipe
             elif process.sentinel in ready:
                 return
 
@@ -192,6 +197,20 @@ class Supervisor:
         with contextlib.suppress(OSError):  # it died; the next life is told everything anew
             while (news := outgoing.get()) is not None:
                 pipe.send(self._order(news) if isinstance(news, Job) else news)
+
+    def _hear_patiently(self, message: FromProvider) -> None:
+        """Hear it as soon as the journal takes it: the Provider could do nothing else either, and is left alone."""
+        while not self._stopping.is_set():
+            try:
+                self._hear(message)
+            except StateUnwritable as full:
+                if self.trouble is None:
+                    log.warning("waiting_for_journal", message=type(message).__name__, cause=full.message)
+                self.trouble = str(full)
+                self._stopping.wait(RETRY_S)
+            else:
+                self.trouble = None
+                return
 
     def _hear(self, message: FromProvider) -> None:
         match message:

@@ -11,9 +11,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dopq.database import Database
 from dopq.errors import NotFound
 from dopq.job import UserName
-from dopq.store import Database
 from dopq.users import COLUMNS, User, user_of
 from dopq.utils.clock import Clock
 

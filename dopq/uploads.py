@@ -118,6 +118,11 @@ class Uploads:
             fsync_folder(self.spool)
         return upload
 
+    def take_back(self, user: UserName, key: str) -> None:
+        """No job came of a finished upload: it is unfinished again, and goes like these unless it is asked for anew."""
+        with suppress(FileNotFoundError):
+            (self.spool / upload_id(user, key)).replace(self._partial(user, key))
+
     def sweep(self, now: datetime) -> None:
         """Remove the unfinished ones that are not waited for any more."""
         for partial in self.folder.iterdir():

@@ -10,9 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from dopq.database import Database, Transaction
 from dopq.errors import NotFound, UserError
 from dopq.job import UserName
-from dopq.store import Database, Transaction
 from dopq.user_fields import checked_email, checked_name, checked_ssh_key, checked_uid, checked_weight
 
 

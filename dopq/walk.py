@@ -19,7 +19,7 @@ from dopq.job import Job
 from dopq.log_follower import LogFollower
 from dopq.process_watch import ProcessWatch
 from dopq.runner_settings import RunnerSettings
-from dopq.utils.clock import Clock
+from dopq.utils.clock import STEP_S, Clock, lead
 
 WAIT_S = 30.0
 """How long the engine is asked at a time to wait for an end."""
@@ -66,11 +66,14 @@ class Walk:
     def _followed(self, job: Job, seen: Observation) -> Absent | Exited:
         """How its container ended, once its log is on our own disk to the last byte."""
         name = self._settings.container_of(job)
-        followed_at = datetime.min.replace(tzinfo=UTC)
+        never = datetime.min.replace(tzinfo=UTC)
+        followed_at, lead_s = never, lead(self._clock)
         while not isinstance(seen, Exited | Absent):
-            self._ask(lambda: self._log.follow(job))
-            followed_at = self._clock.now()
+            followed_at = self._clock.now() if self._ask(lambda: self._log.follow(job)) else never
+            lead_s = lead(self._clock)
             seen = self._ask(lambda: self._engine.wait(name, WAIT_S)) or seen
-        if isinstance(seen, Exited) and seen.finished_at >= followed_at:  # it may have said something since
-            self._ask(lambda: self._log.follow(job))
+        was_set_back = lead(self._clock) < lead_s - STEP_S  # then the time of its end says nothing
+        if isinstance(seen, Exited) and (seen.finished_at >= followed_at or was_set_back):
+            # It may have said something since. That there is no log has to be said twice.
+            self._ask(lambda: self._log.follow(job)) or self._ask(lambda: self._log.follow(job))
         return seen

@@ -24,13 +24,14 @@ from dopq.container_handler.container_config import SpecDefaults
 from dopq.container_handler.rules import Rules, rules_to_wire
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
+from dopq.database import Database
 from dopq.errors import DopqError, UserError
 from dopq.images import Images
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Problem, Reason, StateName, UserName
 from dopq.outbox import Outbox
 from dopq.protocol.plain import NotPlain, pack, unpack
 from dopq.results import Results
-from dopq.store import Database, Journal
+from dopq.store import Journal
 from dopq.tokens import Tokens
 from dopq.uploads import Uploads
 from dopq.users import Role, Users

@@ -10,12 +10,13 @@ from dopq.accounts import Accounts
 from dopq.config import GpuSettings, NodeSettings, Paths, QueueSettings
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.data_platform import DataPlatform
+from dopq.database import Database
 from dopq.invariants.evidence import Evidence
 from dopq.job import GpuId, ImageId, Job, JobSpec, Outcome, Reason, StateName, UserName
 from dopq.ledger import Ledger
 from dopq.outbox import Outbox
 from dopq.results import Results
-from dopq.store import Database, Journal
+from dopq.store import Journal
 from dopq.tokens import Tokens
 from dopq.users import Role, User, Users
 from tests.fakes import FakeClock

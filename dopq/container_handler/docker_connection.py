@@ -16,8 +16,9 @@ import docker.utils
 import requests
 import urllib3
 
-from dopq.container_handler.docker_words import hint_for, is_transient, plain_words, unreachable
-from dopq.errors import DopqError, EngineRefused, EngineUnavailable
+from dopq.container_handler.docker_faults import Faults, is_fault
+from dopq.container_handler.docker_words import unreachable
+from dopq.errors import DopqError, EngineUnavailable
 
 CALL_TIMEOUT_S = 60.0  # for calls that should take a moment: a busy disk makes them slow, a hung engine endless
 _CANCEL_TIMEOUT_S = 5.0
@@ -25,10 +26,15 @@ _GO_ON = "do what it was asked"
 
 
 class DockerConnection:
-    """Speaks to the engine at `url` for any number of threads."""
+    """Speaks to the engine at `url` for any number of threads.
+
+    Attributes:
+        faults: what became of its errors of its own, whoever met them.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.faults = Faults()
         self._api_version: str | None = None  # agreed on by the first connection, used by the later ones
         self._local = threading.local()
 
@@ -46,8 +52,10 @@ class DockerConnection:
         """Let only errors of ours out of the body. `doing` completes "The container engine would not ..."."""
         try:
             yield
+            self.faults.over(doing)
         except docker.errors.APIError as error:
-            raise refusal(doing, error.explanation or str(error), error.status_code) from error
+            fault = is_fault(error.status_code)
+            raise self.faults.error(doing, error.explanation or str(error), fault=fault) from error
         except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise self.no_answer(error) from error
         except struct.error as error:  # docker-py: the stream ended inside a frame's header
@@ -57,6 +65,10 @@ class DockerConnection:
         """Our error for an engine that did not answer, or broke off."""
         why, hint = unreachable(repr(error))
         return EngineUnavailable(f"The container engine at {self.url} does not answer: {why}.", hint)
+
+    def no_build(self, response: requests.Response) -> DopqError:
+        """Our error for a fault of the engine's in the place of a build."""
+        return self.faults.error("build an image", _explanation(response), fault=True)
 
     def post(
         self,
@@ -120,11 +132,14 @@ class Messages:
         self._client = connection.client
         self._response = response
         self._refused = response.status_code >= 400
+        self._fault = is_fault(response.status_code) and response.url.partition("?")[0].endswith("/build")
         # Taken now: when the answer has ended there is no way to it any more.
         self._socket: Any = None if self._refused else self._client._get_raw_response_socket(response)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         with self._connection.translated(_GO_ON):
+            if self._fault:  # of a pull or an archive it may well be a judgement: registries have faults, too
+                raise self._connection.no_build(self._response)
             if self._refused:
                 yield {"error": _explanation(self._response)}
             else:
@@ -145,11 +160,3 @@ def _explanation(response: requests.Response) -> str:
         return str(response.json()["message"])
     except (ValueError, KeyError):
         return response.text.strip()
-
-
-def refusal(doing: str, words: str, status: int | None = None) -> DopqError:
-    """Our error for an answer that is one."""
-    said = plain_words(words)
-    if status == 503 or is_transient(said):
-        return EngineUnavailable(f"The container engine could not {doing} just now: {said}.", "Ask again in a moment.")
-    return EngineRefused(f"The container engine would not {doing}: {said}.", hint_for(said))

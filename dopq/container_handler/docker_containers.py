@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from dopq.container_handler import docker_connection
-from dopq.container_handler.docker_connection import DockerConnection, refusal
+from dopq.container_handler.docker_connection import DockerConnection
+from dopq.container_handler.docker_faults import error_of, is_fault
 from dopq.container_handler.docker_http import DockerHttp, Refused
 from dopq.container_handler.docker_json import (
     container_body,
@@ -75,9 +76,20 @@ class DockerContainers:
                 with self._lock:
                     self._never_started.add(request.name)
             except Refused as refused:
+                if refused.status == 404 and self._has_image(request.image):
+                    raise self._contradiction(request.name) from refused
                 if refused.status != 409:  # the name is in use: a call before this one, or somebody else
                     raise
                 self._check_ours(request)
+
+    def _has_image(self, image: ImageId) -> bool:
+        try:
+            self._call("GET", f"/images/{image}/json")
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return False
+        return True
 
     def _check_ours(self, request: ContainerRequest) -> None:
         try:
@@ -103,10 +115,27 @@ class DockerContainers:
         with self._doing(doing):
             seen = Created() if self._is_new(name) else self.observe(name)
             if isinstance(seen, Created | Absent):  # Absent: let the engine say so
-                with step("container start"):
-                    self._call("POST", f"{name}/start")
-            elif isinstance(seen, Exited) and seen.error:
-                raise refusal(doing, seen.error)
+                try:
+                    with step("container start"):
+                        self._call("POST", f"{name}/start")
+                except Refused as refused:
+                    seen = self._after_refused_start(name, doing, refused)
+            if isinstance(seen, Exited) and seen.error:
+                raise error_of(doing, seen.error)
+
+    def _after_refused_start(self, name: ContainerName, doing: str, refused: Refused) -> Observation:
+        """What came of a start that the engine refused: a container that could not start says so itself.
+
+        Raises:
+            EngineUnavailable: it stands as before: the engine has said nothing of it.
+            EngineRefused: nor did it for long, or there is no such container.
+        """
+        seen = self.observe(name)
+        if refused.status == 400 or isinstance(seen, Absent):
+            raise refused
+        if isinstance(seen, Created):
+            raise self._connection.faults.error(doing, refused.words, fault=True) from refused
+        return seen
 
     def _is_new(self, name: ContainerName) -> bool:
         """Whether nobody can have started it; true once, since whoever asks starts it."""
@@ -117,17 +146,26 @@ class DockerContainers:
 
     def observe(self, name: ContainerName) -> Observation:
         """See ContainerEngine."""
-        with self._doing(f"tell about the container {name}"):
+        with self._asking(f"tell about the container {name}"):
             try:
                 seen = observation(self._inspected(name))
             except Refused as refused:
                 if refused.status != 404:
                     raise
+                self._make_sure_that_it_is_gone(name)
                 return Absent()
             if isinstance(seen, Exited) and may_have_gone_down_with_the_engine(seen):
                 since = self._up_since()
                 return replace(seen, with_engine=since is not None and seen.finished_at < since)
             return seen
+
+    def _make_sure_that_it_is_gone(self, name: ContainerName) -> None:
+        """Ask in other words: a job that is taken for gone is lost, and may have been running on."""
+        if name in self._listed({"name": [f"^/{name}$"]}):
+            raise self._contradiction(name)
+
+    def _contradiction(self, name: ContainerName) -> EngineUnavailable:
+        return EngineUnavailable(f"The container engine contradicts itself about {name}.", "Ask again in a moment.")
 
     def _up_since(self) -> datetime | None:
         """When the engine began to serve: it makes its default bridge anew at each start. None where it has none.
@@ -135,29 +173,26 @@ class DockerContainers:
         Asked over a connection of its own: an engine that is stopping takes no new ones, but answers on those it has
         while it ends its containers (Docker 20.10).
         """
-        anew = DockerHttp(self._connection.url)
-        try:
-            bridge = anew.call("GET", "/networks/bridge", timeout_s=docker_connection.CALL_TIMEOUT_S)
-            return instant(bridge["Created"])
-        except Refused as refused:
-            if refused.status != 404:
-                raise
-            return None
+        anew, limit_s = DockerHttp(self._connection.url), docker_connection.CALL_TIMEOUT_S
+        named = {"filters": json.dumps({"name": ["^bridge$"]})}  # a list: a 404 could be any fault's
+        found = anew.call("GET", "/networks", named, timeout_s=limit_s)
+        return next((instant(bridge["Created"]) for bridge in found), None)
 
     def origin(self, name: ContainerName) -> Origin | None:
         """See ContainerEngine."""
-        with self._doing(f"tell what the container {name} was made from"):
+        with self._asking(f"tell what the container {name} was made from"):
             try:
                 inspected = self._inspected(name)
             except Refused as refused:
                 if refused.status != 404:
                     raise
+                self._make_sure_that_it_is_gone(name)
                 return None
             return Origin(ImageId(inspected["Image"]), inspected["Config"]["Labels"] or {})
 
     def wait(self, name: ContainerName, timeout_s: float) -> Exited | Absent | None:
         """See ContainerEngine."""
-        with self._doing(f"wait for the container {name}"):
+        with self._asking(f"wait for the container {name}"):
             seen = self.observe(name)
             if isinstance(seen, Exited | Absent):
                 return seen
@@ -168,7 +203,6 @@ class DockerContainers:
             except Refused as refused:
                 if refused.status != 404:
                     raise
-                return Absent()
             except TimeoutError:
                 pass
             seen = self.observe(name)
@@ -179,12 +213,12 @@ class DockerContainers:
 
         The one call without a timeout: a job may be silent for days. An engine that ends closes the connection.
         """
-        with self._doing(f"show the log of the container {name}"):
+        with self._asking(f"show the log of the container {name}"):
             yield from self._http.frames(f"/containers/{name}/logs", {"follow": 1, "stdout": 1, "stderr": 1})
 
     def use(self, name: ContainerName) -> ResourceUse:
         """See ContainerEngine."""
-        with self._doing(f"measure the container {name}"):
+        with self._asking(f"measure the container {name}"):
             try:
                 return resource_use(self._call("GET", f"{name}/stats", {"stream": "false", "one-shot": "true"}))
             except Refused as refused:
@@ -194,8 +228,14 @@ class DockerContainers:
 
     def stop(self, name: ContainerName, grace_s: int) -> None:
         """See ContainerEngine."""
-        with self._doing(f"stop the container {name}"), _unless(404), step("container stop"):
-            self._call("POST", f"{name}/stop", {"t": grace_s}, timeout_s=docker_connection.CALL_TIMEOUT_S + grace_s)
+        doing, limit_s = f"stop the container {name}", docker_connection.CALL_TIMEOUT_S + grace_s
+        with self._asking(doing), _unless(404), step("container stop"):
+            try:
+                self._call("POST", f"{name}/stop", {"t": grace_s}, timeout_s=limit_s)
+            except Refused as refused:
+                if refused.status != 409:  # something else is being done with it; it has to end all the same
+                    raise
+                raise error_of(doing, refused.words, says_nothing=True) from refused
 
     def remove(self, name: ContainerName) -> None:
         """See ContainerEngine."""
@@ -211,18 +251,20 @@ class DockerContainers:
 
     def containers(self, labels: Mapping[str, str]) -> Mapping[ContainerName, Mapping[str, str]]:
         """See ContainerEngine."""
-        return {name: found["Labels"] or {} for name, found in self._listed(labels)}
+        return {name: found["Labels"] or {} for name, found in self._labelled(labels).items()}
 
     def ids(self, labels: Mapping[str, str]) -> Mapping[str, ContainerName]:
         """See ContainerEngine."""
-        return {str(found["Id"]): name for name, found in self._listed(labels)}
+        return {str(found["Id"]): name for name, found in self._labelled(labels).items()}
 
-    def _listed(self, labels: Mapping[str, str]) -> list[tuple[ContainerName, dict[str, Any]]]:
-        wanted = json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})
-        with self._doing("list its containers"):
-            found = self._call("GET", "json", {"all": "true", "filters": wanted})
+    def _labelled(self, labels: Mapping[str, str]) -> Mapping[ContainerName, Mapping[str, Any]]:
+        with self._asking("list its containers"):
+            return self._listed({"label": [f"{key}={value}" for key, value in labels.items()]})
+
+    def _listed(self, filters: Mapping[str, list[str]]) -> Mapping[ContainerName, Mapping[str, Any]]:
+        found = self._call("GET", "json", {"all": "true", "filters": json.dumps(filters)})
         # One that is half removed has no name any more.
-        return [(ContainerName(c["Names"][0].removeprefix("/")), c) for c in found if c["Names"]]
+        return {ContainerName(c["Names"][0].removeprefix("/")): c for c in found if c["Names"]}
 
     def _inspected(self, name: ContainerName) -> dict[str, Any]:
         inspected: dict[str, Any] = self._call("GET", f"{name}/json")
@@ -246,10 +288,22 @@ class DockerContainers:
         """Let only errors of ours out of the body. `doing` completes "The container engine would not ..."."""
         try:
             yield
+            self._connection.faults.over(doing)
         except Refused as refused:
-            raise refusal(doing, refused.words, refused.status) from refused
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self._connection.faults.error(doing, refused.words, fault=is_fault(refused.status)) from refused
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             raise self._connection.no_answer(error) from error
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        """The same for what only looks, or has to be done in the end: of a fault nothing is concluded, ever."""
+        with self._doing(doing):
+            try:
+                yield
+            except Refused as refused:
+                if is_fault(refused.status):
+                    raise error_of(doing, refused.words, says_nothing=True) from refused
+                raise
 
 
 @contextmanager

@@ -19,8 +19,9 @@ import docker.utils
 import requests
 
 from dopq.container_handler.docker_build import ImageBuild, Limit, build_params
-from dopq.container_handler.docker_connection import DockerConnection, Messages, refusal
+from dopq.container_handler.docker_connection import DockerConnection, Messages
 from dopq.container_handler.docker_containers import DockerContainers
+from dopq.container_handler.docker_faults import error_of
 from dopq.container_handler.engine import Capacity
 from dopq.container_handler.image_name import BaseImage
 from dopq.errors import EngineUnavailable
@@ -167,8 +168,8 @@ def _loaded(stream: Messages) -> ImageId:
             case {"stream": str(text)} if text.startswith(_LOADED):
                 return ImageId(text.removeprefix(_LOADED).strip())
             case {"error": str(words)}:
-                raise refusal("load an image", words)
-    raise refusal("load an image", "there is none in the archive")
+                raise error_of("load an image", words)
+    raise error_of("load an image", "there is none in the archive")
 
 
 def _imported(stream: Messages, doing: str) -> ImageId:
@@ -177,5 +178,5 @@ def _imported(stream: Messages, doing: str) -> ImageId:
             case {"status": str(image)} if image.startswith("sha256:"):
                 return ImageId(image)
             case {"error": str(words)}:
-                raise refusal(doing, words)
+                raise error_of(doing, words)
     raise EngineUnavailable("The container engine broke off the import without a word.", "Import again.")

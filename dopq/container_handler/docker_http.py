@@ -95,6 +95,8 @@ class DockerHttp:
             sent = None if body is None else json.dumps(body).encode()
             connection.request(method, target, sent, {"Content-Type": "application/json"} if sent else {})
             answer = connection.getresponse()
+            if answer.length is None and not answer.chunked:  # whatever came of it would look like all of it
+                raise http.client.IncompleteRead(b"")
             yield answer
         finally:
             self._put_back(connection, whole=answer is not None and answer.isclosed())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dopq.container_handler.docker_words import plain_words
+from dopq.container_handler.docker_words import is_for_want_of_space, plain_words
 from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Init, Observation
 from dopq.job import Mount, ResourceUse
 from dopq.utils.gpu import is_simulated
@@ -116,14 +116,15 @@ def observation(container: Mapping[str, Any]) -> Observation:
     """Answer of `GET /containers/{id}/json`.
 
     Docker keeps a container whose process could not be started as `created`, with an `Error`. We call it `Exited`,
-    since it is over; its two times are when the container was made.
+    since it is over; its two times are when the container was made. One that lacked nothing but space may be started
+    once more.
     """
     state = container["State"]
     made = instant(container["Created"]) or datetime.min.replace(tzinfo=UTC)
     began = instant(state["StartedAt"])
     started = began or made
     match state["Status"]:
-        case "created" if not state["Error"]:
+        case "created" if not state["Error"] or is_for_want_of_space(state["Error"]):
             return Created()
         case "running" | "paused" | "restarting":
             return Alive(started, Init(state["Pid"], container["Id"]) if state["Pid"] else None)

@@ -22,6 +22,8 @@ _TRANSIENT = (
     "is marked for removal",
 )
 
+_FULL = "no space left on device"
+
 _HINTS = (
     (
         "could not select device driver",
@@ -29,7 +31,7 @@ _HINTS = (
     ),
     ("no such image", "Build, load or pull the image first."),
     ("no such container", "It was removed meanwhile; look at what runs before asking again."),
-    ("no space left on device", "Make room where the engine keeps its data (`docker system df` shows what takes it)."),
+    (_FULL, "Make room where the engine keeps its data (`docker system df` shows what takes it)."),
     ("bind source path does not exist", "Make the folder on this machine first, or correct its path."),
     ("minimum memory limit", "Ask for more memory."),
     ("unable to find user", "Make the user in the Dockerfile (`RUN useradd ...`) before `USER` names it."),
@@ -60,6 +62,11 @@ def plain_words(text: str) -> str:
 def is_transient(text: str) -> bool:
     """Whether an error says "not now" rather than "no"."""
     return any(words in text for words in _TRANSIENT)
+
+
+def is_for_want_of_space(text: str) -> bool:
+    """Whether an error says that the engine's disk is full."""
+    return _FULL in text.lower()
 
 
 def hint_for(text: str) -> str:

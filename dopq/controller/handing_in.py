@@ -10,6 +10,7 @@ from dopq.access import Access, Whose, remote
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.controller.arguments import BundleName, Key, Offset, Reference
 from dopq.controller.desk import Desk
+from dopq.errors import StateUnwritable
 from dopq.uploads import CHUNK_BYTES, rerun_id, upload_id
 from dopq.users import User
 from dopq.wire import Plain
@@ -41,7 +42,12 @@ class HandingIn(Desk):
         spooled = upload_id(caller.name, key)
         if not self.platform.is_known(spooled):  # else its bundle may be gone: the job may have ended meanwhile
             self.uploads.finish(caller.name, key, sha256)
-        job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
+        try:
+            job = self.platform.accept(caller.name, bundle, spooled, name_from_bundle(bundle))
+        except StateUnwritable:
+            if not self.platform.is_known(spooled):
+                self.uploads.take_back(caller.name, key)  # else it would lie in the spool, and be nobody's
+            raise
         return self.one(caller, job)
 
     @remote(Access.USER, Whose.OWN_ALONE, changes=True)

@@ -9,12 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 from dopq.config import Paths, ShareSettings
+from dopq.database import Database
 from dopq.doctor.finding import Finding, error, ok, warning
 from dopq.doctor.folders import look_at_folder
 from dopq.identity import ROOT
 from dopq.share import Share
 from dopq.share_owners import flattening
-from dopq.store import Database
 from dopq.users import User, Users
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -15,8 +15,21 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since an unspecified moment; never goes back, means nothing to another process."""
+        """Seconds since an unspecified moment; never goes back, means nothing once the machine was started anew."""
         ...
+
+
+STEP_S = 5.0
+"""By less than so many seconds nobody is thought to have set the clock: time servers step it by fractions of one."""
+
+
+def lead(clock: Clock) -> float:
+    """Seconds by which the time of day is ahead of the monotonic one: constant, unless the clock is set.
+
+    Or the machine sleeps, which is the same to whatever ran on it. A time server that only makes the clock run faster
+    or slower moves both (clock_gettime(2), CLOCK_MONOTONIC).
+    """
+    return clock.now().timestamp() - clock.monotonic()
 
 
 class SystemClock:

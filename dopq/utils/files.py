@@ -50,12 +50,14 @@ def append_rest(path: Path, chunks: Iterable[bytes], start: int = 0) -> None:
     """
     with path.open("ab", buffering=0) as file:
         skip = os.fstat(file.fileno()).st_size - start
-        for chunk in chunks:
-            new = memoryview(chunk)[skip:]
-            skip = max(0, skip - len(chunk))
-            while new:
-                new = new[file.write(new) :]  # a disk that is nearly full takes a part
-        os.fsync(file.fileno())
+        try:
+            for chunk in chunks:
+                new = memoryview(chunk)[skip:]
+                skip = max(0, skip - len(chunk))
+                while new:
+                    new = new[file.write(new) :]  # a disk that is nearly full takes a part
+        finally:
+            os.fsync(file.fileno())
 
 
 def make_public_folder(path: Path) -> None:

@@ -87,7 +87,8 @@ def free_port() -> int:
 
 
 def node_id(node: NodeProcess) -> str:
-    from dopq.store import Database, Journal
+    from dopq.database import Database
+    from dopq.store import Journal
 
     journal = node.state / "journal.sqlite3"
     if not journal.exists():

@@ -336,7 +336,7 @@ def test_what_build_steps_cache_is_for_later_builds_of_the_same_user_alone(bench
 @engine_needed
 def test_a_broken_tar_fails_the_build(builder: Bench) -> None:
     context = io.BytesIO(dockerfile(f"FROM {builder.base}").read()[:500])
-    with pytest.raises(BuildFailed):
+    with pytest.raises((BuildFailed, EngineUnavailable)):  # the classic builder calls it a fault of its own (500)
         builder.engine.build(
             context, tag=builder.tag(), labels={}, log=lambda _: None, cancelled=threading.Event(), timeout_s=LONG_S
         )

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from dopq import gpu_watch as gpu_watch_module
 from dopq.cli import main
 from dopq.config import load
+from dopq.database import Database
 from dopq.errors import NotFound
 from dopq.gpu_guard import GpuGuard
 from dopq.gpu_offer import FRESH_S
@@ -22,7 +23,7 @@ from dopq.job import GpuId, Job, StateName, Stopping, gpus_held
 from dopq.job_containers import JobContainers
 from dopq.room import Capacity
 from dopq.scheduler import Scheduler
-from dopq.store import Database, Journal
+from dopq.store import Journal
 from dopq.utils.gpu import GpuSurvey
 from dopq.utils.gpu_probe import NvmlGpus
 from tests import fake_gpus

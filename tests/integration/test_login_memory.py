@@ -17,7 +17,7 @@ from dopq.accounts import Accounts
 from dopq.caller import Caller
 from dopq.errors import LoginRefused, SlowDown
 from dopq.passwords import Passwords
-from dopq.store import Database
+from dopq.database import Database
 from dopq.tokens import Tokens
 from dopq.users import Role, Users
 from dopq.utils.clock import SystemClock

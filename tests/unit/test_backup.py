@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dopq import store
 from dopq.backup import KEPT, back_up, daily_backup
+from dopq.database import Database
 from dopq.errors import StateUnreadable
-from dopq.store import Database, Journal
+from dopq.migrations import MIGRATIONS
+from dopq.store import Journal
 from tests.platforms import ANNA, Home
 
 TODAY = date(2026, 11, 21)
@@ -64,8 +65,8 @@ def test_a_journal_is_backed_up_before_it_is_migrated(tmp_path: Path, monkeypatc
     path = tmp_path / "journal.sqlite3"
     Database(path).close()
     assert not (tmp_path / "backups").exists(), "a new one has nothing to lose"
-    version = len(store.MIGRATIONS)
-    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN shelf TEXT"))
+    version = len(MIGRATIONS)
+    monkeypatch.setattr("dopq.database.MIGRATIONS", (*MIGRATIONS, "ALTER TABLE jobs ADD COLUMN shelf TEXT"))
     Database(path).close()
     monkeypatch.undo()
     with closing(Database(tmp_path / "backups" / f"before-version-{version + 1}.sqlite3")) as old:

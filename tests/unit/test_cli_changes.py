@@ -17,7 +17,7 @@ from dopq.audit import AuditLog, Entry
 from dopq.audit_trail import read_audit
 from dopq.caller import LOCAL, Caller
 from dopq.config import default_text, load, with_changes
-from dopq.store import Database
+from dopq.database import Database
 from dopq.tokens import Tokens
 from dopq.utils.clock import SystemClock
 

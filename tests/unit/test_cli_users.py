@@ -19,8 +19,8 @@ from dopq import cli
 from dopq.accounts import Accounts
 from dopq.caller import Caller
 from dopq.config import default_text, load, with_changes
+from dopq.database import Database
 from dopq.errors import LoginRefused
-from dopq.store import Database
 from dopq.tokens import Tokens
 from dopq.utils.clock import SystemClock
 from tests.waiting import wait_until

@@ -13,6 +13,7 @@ import pytest
 from dopq.build_log_file import BuildLogFile
 from dopq.config import NodeSettings, Paths
 from dopq.container_handler.outputs import collect
+from dopq.database import Database
 from dopq.errors import OperatorError
 from dopq.job import Ended, Reason, StateName
 from dopq.outbox import Outbox
@@ -20,7 +21,6 @@ from dopq.results import Results
 from dopq.returned_bundle import return_bundle
 from dopq.share import Share, make_user_folders
 from dopq.state_folder import make_private, too_open
-from dopq.store import Database
 from tests.platforms import ANNA, Home
 
 

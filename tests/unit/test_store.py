@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dopq import store
+from dopq.database import Database
 from dopq.errors import InvariantBroken, OperatorError, StateUnreadable
 from dopq.job import (
     FINAL,
@@ -51,8 +52,9 @@ from dopq.job import (
     Work,
     lease_of,
 )
+from dopq.migrations import MIGRATIONS
 from dopq.penalty import Account
-from dopq.store import Database, Journal
+from dopq.store import Journal
 from dopq.tokens import Tokens
 from dopq.users import Users
 from dopq.utils.clock import SystemClock
@@ -313,7 +315,7 @@ def test_threads_do_not_meet_in_the_middle_of_each_others_transactions(journal: 
 def test_an_empty_file_is_brought_up_to_date(path: Path) -> None:
     path.touch()
     database = Database(path)
-    assert database.rows("PRAGMA user_version") == [(len(store.MIGRATIONS),)]
+    assert database.rows("PRAGMA user_version") == [(len(MIGRATIONS),)]
     assert database.rows("PRAGMA journal_mode") == [("wal",)]
     assert database.rows("PRAGMA synchronous") == [(2,)]  # FULL
     database.close()
@@ -324,7 +326,7 @@ def test_an_older_file_is_migrated_and_keeps_its_jobs(path: Path, monkeypatch: p
     job = Journal(old).add(a_job(), "took it")
     old.close()
     newer = "ALTER TABLE jobs ADD COLUMN shelf TEXT; CREATE INDEX jobs_by_shelf ON jobs (shelf);"
-    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, newer))
+    monkeypatch.setattr("dopq.database.MIGRATIONS", (*MIGRATIONS, newer))
     new = Database(path)
     assert Journal(new).alive() == [job]
     assert new.rows("SELECT shelf FROM jobs") == [(None,)]
@@ -336,7 +338,7 @@ def test_users_and_tokens_of_an_older_file_go_on_and_a_uid_that_several_had_is_n
     hashes = [hashlib.sha256(token.encode()).hexdigest(), "1", "2", "3", "4"]
     uids = [1000, 1001, 1001, 65534, None]
     with closing(sqlite3.connect(path)) as old:
-        for statement in store.MIGRATIONS[:3]:
+        for statement in MIGRATIONS[:3]:
             old.executescript(statement)
         for number, (uid, hash_) in enumerate(zip(uids, hashes, strict=True)):
             values = (f"user{number}", "admin" if number == 0 else "user", 1.5, uid, hash_, NOON.isoformat())
@@ -360,7 +362,7 @@ def test_users_and_tokens_of_an_older_file_go_on_and_a_uid_that_several_had_is_n
 
 def test_a_migration_that_fails_half_way_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Database(path).close()
-    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, "ALTER TABLE jobs ADD COLUMN shelf TEXT; NONSENSE"))
+    monkeypatch.setattr("dopq.database.MIGRATIONS", (*MIGRATIONS, "ALTER TABLE jobs ADD COLUMN shelf TEXT; NONSENSE"))
     with pytest.raises(OperatorError):
         Database(path)
     monkeypatch.undo()
@@ -373,7 +375,7 @@ def test_leases_from_before_they_had_a_table_of_their_own_are_entered_in_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as older:
-        older.setattr(store, "MIGRATIONS", store.MIGRATIONS[:5])
+        older.setattr("dopq.database.MIGRATIONS", MIGRATIONS[:5])
         with closing(Database(path)) as old:
             holder = Journal(old).add(a_job("one", state=starting("GPU-a", "GPU-b", part=0.5)), "took it")
             Journal(old).add(a_job("two"), "took it")
@@ -441,7 +443,7 @@ def test_a_newer_file_is_refused_with_both_versions(path: Path) -> None:
     database = Database(path)
     database.rows("PRAGMA user_version=99")
     database.close()
-    with pytest.raises(StateUnreadable, match=rf"version 99.*knows {len(store.MIGRATIONS)}") as refused:
+    with pytest.raises(StateUnreadable, match=rf"version 99.*knows {len(MIGRATIONS)}") as refused:
         Database(path)
     assert "newer DoPQ" in refused.value.hint
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dopq.database import Database
 from dopq.errors import NotFound
 from dopq.job import UserName
-from dopq.store import Database
 from dopq.tokens import MOST_TOKENS, Tokens
 from dopq.users import Role, Users
 from tests.fakes import FakeClock

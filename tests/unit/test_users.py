@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from dopq.database import Database
 from dopq.errors import NotFound, UserError
-from dopq.store import Database
 from dopq.user_fields import RESERVED
 from dopq.users import Role, User, Users
 
