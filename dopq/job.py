@@ -321,7 +321,10 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Final. `work`, `lease` and `started_at` tell how far the job came, `problems` what was wrong with its bundle."""
+    """Final. `work`, `lease` and `started_at` tell how far the job came, `problems` what was wrong with its bundle.
+
+    `log_full`: its log reached its limit, so that a part of it may be missing.
+    """
 
     outcome: Outcome
     at: datetime
@@ -332,6 +335,7 @@ class Ended:
     started_at: datetime | None = None
     use: ResourceUse = field(default_factory=ResourceUse)
     problems: tuple[Problem, ...] = ()
+    log_full: bool = False
 
     @property
     def name(self) -> StateName:

@@ -34,6 +34,7 @@ from dopq.container_handler.engine import (
     ContainerName,
     Created,
     Exited,
+    LogPiece,
     Observation,
 )
 from dopq.container_handler.proof import Proof, node_key
@@ -59,7 +60,6 @@ from dopq.starts import Starts
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
 from dopq.utils.crash_points import step
-from dopq.utils.files import append_rest
 from dopq.utils.gpu import GpuProbe
 from dopq.utils.log import logger
 from dopq.verdict import verdict
@@ -206,11 +206,11 @@ class Runner:
             return
         followed_at = datetime.min.replace(tzinfo=UTC)
         while not isinstance(seen, Exited | Absent):
-            self._asking(lambda: self._follow_log(job, name))
-            followed_at = self._clock.now()
+            if self._asking(lambda: self._follow_log(job, name)):
+                followed_at = self._clock.now()
             seen = self._asking(lambda: self._engine.wait(name, WAIT_S)) or seen
         if isinstance(seen, Exited) and seen.finished_at >= followed_at:  # it may have said something since
-            self._asking(lambda: self._follow_log(job, name))
+            self._asking(lambda: self._follow_log(job, name, over=True))
         self._finish(job, name, seen)
 
     def _begin(self, job: Job, name: ContainerName, known: list[Observation]) -> Observation:
@@ -266,7 +266,7 @@ class Runner:
         output = self._results.output_folder(job)
         output.mkdir(mode=0o777, parents=True, exist_ok=True)
         output.chmod(0o777)  # whoever the job's processes run as
-        self._results.begin_attempt(job, state.lease.attempt)
+        self._results.run_log(job, state.lease.attempt).begin()
         self._engine.create(
             container_request(
                 job,
@@ -295,19 +295,19 @@ class Runner:
         self._has_network = True
         return is_new
 
-    def _follow_log(self, job: Job, name: ContainerName) -> None:
-        """Write to the log on our own disk what is not in it yet. The engine repeats its log from the first byte."""
+    def _follow_log(self, job: Job, name: ContainerName, *, over: bool = False) -> bool:
+        """Write to the log on our own disk what is not in it yet; whether that was all there was."""
         path = self._results.log_file(job)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with step("log append"):
-            append_rest(path, self._log_of(job, name), self._results.log_start(job, _attempt(job)))
+            return self._results.run_log(job, _attempt(job)).follow(lambda: self._log_of(job, name), over=over)
 
-    def _log_of(self, job: Job, name: ContainerName) -> Iterator[bytes]:
+    def _log_of(self, job: Job, name: ContainerName) -> Iterator[LogPiece]:
         try:
-            for chunk in self._engine.log(name):
+            for piece in self._engine.log(name):
                 if self._stopping.is_set():  # before it is written: by now the next life of the node may write there
                     raise _NodeStops
-                yield chunk
+                yield piece
                 self._mirror.grew(job)
         except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
             log.warning("log_refused", container=name, cause=refused.message)
@@ -351,6 +351,7 @@ class Runner:
                 exit_code=ran.exit_code if ran else None,
                 started_at=ran.started_at if ran else started_at(state),
                 use=self._sampler.take(job.id),
+                log_full=self._results.run_log(job, _attempt(job)).is_full,
             )
 
     def _bring(self, job: Job) -> None:

@@ -127,6 +127,7 @@ def container_request(
         shm_bytes=spec.shm_bytes or settings.shm_bytes or (memory_bytes or machine_bytes) // 2 or None,
         cpus=spec.cpus,
         pids_limit=settings.pids_limit,
+        log_bytes=settings.log_bytes,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dopq.container_handler.docker_log import log_config
 from dopq.container_handler.docker_words import plain_words
 from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation
 from dopq.job import Mount, ResourceUse
@@ -27,14 +28,6 @@ _REMOVED = ("CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_AUDIT")
 The two of the dynamic linker are heard by the NVIDIA toolkit's hooks too, which run as root on the host
 (CVE-2025-23266); which GPUs a job sees is the lease's to say.
 """
-
-_WHOLE_LOG = {"max-size": "1000p", "max-file": "1", "compress": "false", "mode": "blocking"}
-"""Unrotated, nothing dropped: `log` promises every byte from the first one, each time it is asked.
-
-All four are said, since what is left out comes from the operator's own `log-opts` in daemon.json; no limit at all
-cannot be said (https://docs.docker.com/engine/logging/drivers/json-file/).
-"""
-
 
 _NO_TRAFFIC_AMONG = {"com.docker.network.bridge.enable_icc": "false"}
 
@@ -84,7 +77,7 @@ def _host_config(request: ContainerRequest) -> dict[str, Any]:
         "CpuShares": round((request.cpus or 1) * _SHARES_OF_A_CORE),
         "PidsLimit": request.pids_limit or 0,
         **_runtime(request),
-        "LogConfig": {"Type": "json-file", "Config": _WHOLE_LOG},
+        "LogConfig": log_config(request.log_bytes),
     }
 
 
