@@ -247,10 +247,20 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
-    """What a run took, as sampled; None where nothing could be read."""
+    """What a run took, as sampled; None where nothing could be read.
+
+    Attributes:
+        gpu_utilisation_percent: time in which something ran on its GPUs, the mean of all looks at all of them.
+        gpu_memory_peak_bytes: the most that was in use of any of its GPUs, which has `gpu_memory_bytes` in all.
+        gpu_missing: why something of these could not be read, if so.
+    """
 
     cpu_s: float | None = None
     memory_peak_bytes: int | None = None
+    gpu_utilisation_percent: float | None = None
+    gpu_memory_peak_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

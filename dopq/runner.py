@@ -60,7 +60,7 @@ from dopq.starts import Starts
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
 from dopq.utils.crash_points import step
-from dopq.utils.gpu import GpuProbe
+from dopq.utils.gpu import GpuProbe, GpuSurvey
 from dopq.utils.log import logger
 from dopq.verdict import verdict
 
@@ -141,6 +141,10 @@ class Runner:
     def capacity(self) -> Capacity | None:
         """What the engine last said of itself; None until it has answered."""
         return self._sampler.capacity
+
+    def see_gpus(self, survey: GpuSurvey) -> None:
+        """A listener of the GPU watch."""
+        self._sampler.see_gpus(survey)
 
     def start(self) -> None:
         """Take up every job that a former life left with a lease, and remove containers of jobs that have ended."""
