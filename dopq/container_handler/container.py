@@ -120,6 +120,7 @@ def container_request(
         working_dir=spec.working_dir,
         user=user,
         stop_signal=spec.stop_signal,
+        stop_grace_s=settings.stop_grace_s,
         hostname=HOSTNAME,
         network=job_network(settings.network),
         namespace=namespace,

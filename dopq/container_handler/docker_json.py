@@ -53,6 +53,7 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
         "WorkingDir": request.working_dir or "",
         "User": request.user or "",
         "StopSignal": request.stop_signal or "SIGTERM",
+        "StopTimeout": request.stop_grace_s,
         "Hostname": "" if request.namespace else request.hostname,  # the engine refuses one beside a namespace
         "Healthcheck": {"Test": ["NONE"]},  # a job is judged by its exit code; a check would use its CPU for nothing
         "HostConfig": _host_config(request),
@@ -67,6 +68,7 @@ def _host_config(request: ContainerRequest) -> dict[str, Any]:
         "CapDrop": ["ALL"],  # what an image does as root it does without root's rights over others' files
         "SecurityOpt": ["no-new-privileges"],
         "CgroupnsMode": "private",
+        "IpcMode": "private",  # daemon.json may say `shareable`, and another container could join /dev/shm
         "NetworkMode": f"container:{request.namespace}" if request.namespace else request.network,
         "Mounts": [_mount(mount) for mount in request.mounts],
         "DeviceRequests": _device_requests(request),

@@ -49,6 +49,7 @@ class ContainerRequest:
         init: have an init of the engine's own above the process, which passes signals on and reaps.
         read_only: nothing of the image's file system can be written.
         stop_signal: None for SIGTERM, whatever the image says: the grace period is meant to be one.
+        stop_grace_s: whole seconds between stop signal and SIGKILL where the engine stops it by itself, as it ends.
         log_bytes: up to which its log is kept whole, in the engine's own form, where each line takes some 80 more. Of a
             longer one the engine keeps the end, and never more than twice as many bytes.
     """
@@ -64,6 +65,7 @@ class ContainerRequest:
     working_dir: str | None = None
     user: str | None = None
     stop_signal: str | None = None
+    stop_grace_s: int = 10
     hostname: str = "dopq"
     network: str = "none"
     namespace: ContainerName | None = None
