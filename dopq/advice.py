@@ -8,6 +8,9 @@ from dopq.job import Ended, Job, Work
 
 _GIB = 1 << 30
 
+_TELLING_S = 300.0
+"""How long a job has to run before a mean over it says anything: each begins with loading."""
+
 _RUN_AGAIN = "`dopq-client rerun` runs it again; with `retries` in job.toml the node does so by itself."
 
 _BY_REASON = {
@@ -40,7 +43,7 @@ def advice(job: Job) -> str | None:
     if code == "exit_code":
         return _BY_EXIT_CODE.get(state.exit_code or 0, "The cause is most likely at the end of job.log.")
     if code == "succeeded":
-        return _less(state, state.work)
+        return _busier(state) or _less(state, state.work)
     return _BY_REASON.get(code)
 
 
@@ -50,6 +53,25 @@ def _more_memory(work: Work) -> str:
         return "Ask for more memory (`memory` in job.toml), or use less: smaller batches, fewer loader processes."
     more = math.ceil(1.5 * limit / _GIB)
     return f'Ask for more, such as memory = "{more}GiB", or use less: smaller batches, fewer loader processes.'
+
+
+def _busier(state: Ended) -> str | None:
+    """GPUs that mostly wait are what others wait for."""
+    ran_s = (state.at - state.started_at).total_seconds() if state.started_at else 0.0
+    percent, peak, total = (
+        state.use.gpu_utilisation_percent,
+        state.use.gpu_memory_peak_bytes,
+        state.use.gpu_memory_bytes,
+    )
+    if ran_s < _TELLING_S:
+        return None
+    if percent is not None and percent < 25:
+        return (
+            f"Its GPUs worked {percent:.0f} % of the time: load the data faster, by more processes; or ask for fewer."
+        )
+    if peak is not None and total and peak < total / 4:
+        return f"It used {peak / _GIB:.1f} of {total / _GIB:.1f} GiB of a GPU: larger batches may make it faster."
+    return None
 
 
 def _less(state: Ended, work: Work) -> str | None:

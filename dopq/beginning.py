@@ -101,7 +101,7 @@ class Beginning:
         output = self._results.output_folder(job)
         output.mkdir(mode=0o777, parents=True, exist_ok=True)
         output.chmod(0o777)  # whoever the job's processes run as
-        self._results.begin_attempt(job, state.lease.attempt)
+        self._results.run_log(job, state.lease.attempt).begin()
         self._engine.create(
             container_request(
                 job,

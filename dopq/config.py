@@ -201,6 +201,7 @@ class ContainerSettings(Section):
     shm_bytes: Annotated[int, Field(ge=0)] = 0
     user: str = Field(default="auto", pattern="^(auto|[0-9]{1,10}:[0-9]{1,10}|)$")
     pids_limit: Count = 4096
+    log_bytes: Annotated[int, Field(ge=2**20)] = 2**28
     ready_namespaces: Annotated[int, Field(ge=0, le=64)] = 2
     stop_grace_s: Annotated[int, Field(ge=0)] = 10
 

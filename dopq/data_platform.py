@@ -254,6 +254,7 @@ class DataPlatform:
         exit_code: int | None = None,
         started_at: datetime | None = None,
         use: ResourceUse | None = None,
+        log_full: bool = False,
     ) -> Job:
         """The container is over and everything of it is on our own disk: the job ends, and its lease with it.
 
@@ -270,6 +271,7 @@ class DataPlatform:
                 exit_code=exit_code,
                 started_at=started_at,
                 use=use,
+                log_full=log_full,
             )
             return self._register.move(job, ended, Actor.RUNNER, reason.sentence)
 

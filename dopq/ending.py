@@ -9,7 +9,7 @@ from dopq.errors import EngineRefused
 from dopq.job import GpuId, Job, Occupying, ResourceUse, started_at
 from dopq.removal import Removal
 from dopq.results import Results
-from dopq.runner_settings import RunnerSettings
+from dopq.runner_settings import RunnerSettings, attempt_of
 from dopq.sampler import Sampler
 from dopq.starts import Starts
 from dopq.utils.attempt import Attempt
@@ -91,6 +91,7 @@ class Ending:
                 exit_code=ran.exit_code if ran else None,
                 started_at=ran.started_at if ran else started_at(state),
                 use=use,
+                log_full=self._results.run_log(job, attempt_of(job)).is_full,
             )
 
     def _bring(self, job: Job) -> None:

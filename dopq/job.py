@@ -252,10 +252,20 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
-    """What a run took, as sampled; None where nothing could be read."""
+    """What a run took, as sampled; None where nothing could be read.
+
+    Attributes:
+        gpu_utilisation_percent: time in which something ran on its GPUs, the mean of all looks at all of them.
+        gpu_memory_peak_bytes: the most that was in use of any of its GPUs, which has `gpu_memory_bytes` in all.
+        gpu_missing: why something of these could not be read, if so.
+    """
 
     cpu_s: float | None = None
     memory_peak_bytes: int | None = None
+    gpu_utilisation_percent: float | None = None
+    gpu_memory_peak_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +336,10 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Final. `work`, `lease` and `started_at` tell how far the job came, `problems` what was wrong with its bundle."""
+    """Final. `work`, `lease` and `started_at` tell how far the job came, `problems` what was wrong with its bundle.
+
+    `log_full`: its log reached its limit, so that a part of it may be missing.
+    """
 
     outcome: Outcome
     at: datetime
@@ -337,6 +350,7 @@ class Ended:
     started_at: datetime | None = None
     use: ResourceUse = field(default_factory=ResourceUse)
     problems: tuple[Problem, ...] = ()
+    log_full: bool = False
 
     @property
     def name(self) -> StateName:

@@ -193,6 +193,7 @@ def finished(
     exit_code: int | None,
     started_at: datetime | None,
     use: ResourceUse | None,
+    log_full: bool = False,
 ) -> Ended:
     """Its container is over. `at` is the engine's time, and is kept between the lease's begin and now."""
     if not isinstance(job.state, Occupying):
@@ -207,4 +208,5 @@ def finished(
         lease=lease,
         started_at=started_at,
         use=use or ResourceUse(),
+        log_full=log_full,
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dopq.asking import Asking
-from dopq.container_handler.engine import ContainerEngine
+from dopq.container_handler.engine import ContainerEngine, LogPiece
 from dopq.errors import EngineRefused
 from dopq.job import Job
 from dopq.log_mirror import LogMirror
 from dopq.results import Results
 from dopq.runner_settings import RunnerSettings, attempt_of
 from dopq.utils.crash_points import step
-from dopq.utils.files import append_rest
 from dopq.utils.log import logger
 
 log = logger(__name__)
@@ -30,10 +29,11 @@ class LogFollower:
         self._asking = asking
         self._settings = settings
 
-    def follow(self, job: Job) -> bool:
-        """Write to a job's log what is not in it yet, until its process ends; whether the engine showed it to us.
+    def follow(self, job: Job, *, over: bool = False) -> bool:
+        """Write to a job's log what is not in it yet, until its process ends; whether that was all there was.
 
-        The engine repeats its log from the first byte, so the file's size says where to go on.
+        Args:
+            over: its container has ended, so that the engine drops nothing more.
 
         Raises:
             NodeStops: the node stops.
@@ -43,14 +43,13 @@ class LogFollower:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             with step("log append"):
-                append_rest(path, self._said(job), self._results.log_start(job, attempt_of(job)))
+                return self._results.run_log(job, attempt_of(job)).follow(lambda: self._said(job), over=over)
         except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
             log.warning("log_refused", job=job.id, cause=refused.message)
             return False
-        return True
 
-    def _said(self, job: Job) -> Iterator[bytes]:
-        for chunk in self._engine.log(self._settings.container_of(job)):
+    def _said(self, job: Job) -> Iterator[LogPiece]:
+        for piece in self._engine.log(self._settings.container_of(job)):
             self._asking.check_on()  # before it is written: by now the next life of the node may write there
-            yield chunk
+            yield piece
             self._mirror.grew(job)

@@ -187,6 +187,7 @@ class Node:
         containers = JobContainers(DockerEngine(engine_url), node_id)
         self._guard = GpuGuard(self.platform, self._gpus, containers, settings.gpu, clock)
         self._gpus.subscribe(self._guard.look)
+        self._gpus.subscribe(self._runner.see_gpus)
         self._gpus.subscribe(lambda _survey: self._scheduler.wake())
         self._forecaster = Forecaster(self.platform, journal, clock)
         rules = rules_of(settings, paths.root, has_gpus=bool(gpus))

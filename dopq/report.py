@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from dopq.advice import advice
 from dopq.clean import clean
-from dopq.job import Ended, Held, Job, Running, finished_at, gpu_seconds, started_at, work_of
+from dopq.job import Ended, Held, Job, ResourceUse, Running, finished_at, gpu_seconds, started_at, work_of
 
 _EXIT_CODES = {
     0: "success",
@@ -66,6 +66,8 @@ def _ending(job: Job) -> list[tuple[str, str]]:
     lines += [("Problem", str(problem)) for problem in job.state.problems]
     if (code := job.state.exit_code) is not None:
         lines.append(("Exit code", f"{code}: {exit_code_in_words(code)}"))
+    if job.state.log_full:
+        lines.append(("Log", "it reached its limit: of what came then, only what follows in job.log was kept"))
     return lines
 
 
@@ -92,8 +94,19 @@ def _resources(job: Job) -> list[tuple[str, str]]:
     return [
         ("GPUs", gpus or "none"),
         ("GPU time", f"{gpu_seconds(state, state.at):.1f} GPU-seconds"),
+        *(_gpu_use(state.use) if gpus else []),
         ("CPU time", "not measured" if cpu_s is None else f"{cpu_s:.1f} s"),
         ("Memory peak", "not measured" if peak is None else f"{peak / 2**20:.1f} MiB, sampled once a second"),
+    ]
+
+
+def _gpu_use(use: ResourceUse) -> list[tuple[str, str]]:
+    missing = f"not measured: {use.gpu_missing or 'it ended before anybody looked'}"
+    percent, peak, total = use.gpu_utilisation_percent, use.gpu_memory_peak_bytes, use.gpu_memory_bytes
+    of = "" if total is None else f" of {total / 2**30:.1f}"
+    return [
+        ("GPU use", missing if percent is None else f"{percent:.0f} % on average, looked at every five seconds"),
+        ("GPU memory", missing if peak is None else f"{peak / 2**30:.1f}{of} GiB of a GPU at the peak"),
     ]
 
 

@@ -17,6 +17,7 @@ from dopq.container_handler.outputs import collect
 from dopq.errors import TryAgain
 from dopq.job import Ended, Job, JobId
 from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT, Outbox, ResultFile
+from dopq.run_log import RunLog
 from dopq.utils.crash_points import step
 from dopq.utils.files import fsync_file, make_public, write_atomic
 from dopq.utils.log import logger
@@ -47,24 +48,9 @@ class Results:
         """What a run sees as `/output`; gone once the share has its content and the job has ended."""
         return self._jobs / str(job.id) / OUTPUT
 
-    def begin_attempt(self, job: Job, attempt: int) -> None:
-        """Have the log of a further attempt go on behind that of the one before. Twice is fine.
-
-        Raises:
-            OSError: our own disk does not take it now. Repeat it.
-        """
-        if attempt > 1 and not self._log_start(job, attempt).exists():
-            with self.log_file(job).open("ab") as file:
-                file.write(f"--- attempt {attempt} ---\n".encode())
-                start = file.tell()
-            write_atomic(self._log_start(job, attempt), f"{start}\n", 0o600)
-
-    def log_start(self, job: Job, attempt: int) -> int:
-        """The byte of the log at which an attempt's own begins."""
-        return int(self._log_start(job, attempt).read_text(encoding="ascii")) if attempt > 1 else 0
-
-    def _log_start(self, job: Job, attempt: int) -> Path:
-        return self._jobs / str(job.id) / f"{JOB_LOG}.{attempt}"
+    def run_log(self, job: Job, attempt: int) -> RunLog:
+        """The part of an attempt in the log."""
+        return RunLog(self.log_file(job), attempt)
 
     # --- into the share -----------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from dopq.sampler import Sampler
 from dopq.starts import Starts
 from dopq.utils.attempt import Attempt
 from dopq.utils.clock import Clock
-from dopq.utils.gpu import GpuProbe
+from dopq.utils.gpu import GpuProbe, GpuSurvey
 from dopq.utils.log import logger
 from dopq.walk import Walk
 
@@ -84,6 +84,10 @@ class Runner:
     def trouble(self) -> str | None:
         """Why the engine or our own disk does not serve at present, for `system`; None while it does."""
         return self._asking.trouble
+
+    def see_gpus(self, survey: GpuSurvey) -> None:
+        """A listener of the GPU watch."""
+        self._sampler.see_gpus(survey)
 
     def start(self) -> None:
         """Take up every job that a former life left on its way, and remove containers of jobs that have ended."""

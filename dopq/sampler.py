@@ -1,4 +1,4 @@
-"""The thread that looks at running containers once a second, so that reports can say what a job took."""
+"""What running jobs take, so that reports can say it: a thread looks at containers, others' looks at GPUs come in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dopq.container_handler.engine import Capacity, ContainerEngine, ContainerName
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError
-from dopq.job import Job, JobId, ResourceUse, Running
+from dopq.gpu_samples import GpuSamples
+from dopq.job import Job, JobId, Occupying, ResourceUse, Running, lease_of
+from dopq.utils.gpu import GpuSurvey
 from dopq.utils.log import logger
 
 log = logger(__name__)
@@ -17,7 +19,7 @@ SAMPLE_S = 1.0
 
 
 class Sampler:
-    """Remembers CPU time and the memory peak of each running job, and what the engine says of itself."""
+    """Remembers what each running job takes of the machine and its GPUs, and what the engine says of itself."""
 
     def __init__(
         self, platform: DataPlatform, engine: ContainerEngine, name_of: Callable[[Job], ContainerName]
@@ -27,6 +29,8 @@ class Sampler:
         self._name_of = name_of
         self._stopping = threading.Event()
         self._use: dict[JobId, ResourceUse] = {}
+        self._gpus: dict[JobId, GpuSamples] = {}
+        self._lock = threading.Lock()  # over the GPUs: whoever looks at them has a thread of its own
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self.capacity: Capacity | None = None
 
@@ -41,7 +45,26 @@ class Sampler:
 
     def take(self, job: JobId) -> ResourceUse | None:
         """What a job has taken, and forget it; None if it was never seen running."""
-        return self._use.pop(job, None)
+        with self._lock:
+            gpus = self._gpus.pop(job, None)
+        use = self._use.pop(job, None)
+        return gpus.added_to(use or ResourceUse()) if gpus else use
+
+    def see_gpus(self, survey: GpuSurvey) -> None:
+        """Remember a look at the GPUs; one without an answer says nothing."""
+        if survey.stale:
+            return
+        with self._lock:
+            self._gpus = {job: samples for job, samples in self._gpus.items() if self._is_on_its_way(job)}
+            for job in self._platform.leased():
+                samples, lease = self._gpus.get(job.id, GpuSamples()), lease_of(job.state)
+                if lease and lease.gpus:
+                    is_running = isinstance(job.state, Running)
+                    self._gpus[job.id] = samples.after(lease, survey.gpus) if is_running else samples
+
+    def _is_on_its_way(self, job: JobId) -> bool:
+        """Whether somebody will still ask what it took; its lease may have ended before."""
+        return isinstance(self._platform.job(job).state, Occupying)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -75,5 +75,5 @@ class Walk:
         was_set_back = lead(self._clock) < lead_s - STEP_S  # then the time of its end says nothing
         if isinstance(seen, Exited) and (seen.finished_at >= followed_at or was_set_back):
             # It may have said something since. That there is no log has to be said twice.
-            self._ask(lambda: self._log.follow(job)) or self._ask(lambda: self._log.follow(job))
+            self._ask(lambda: self._log.follow(job, over=True)) or self._ask(lambda: self._log.follow(job, over=True))
         return seen

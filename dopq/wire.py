@@ -20,6 +20,7 @@ from dopq.job import (
     JobSpec,
     Problem,
     Reason,
+    ResourceUse,
     Running,
     Stopping,
     finished_at,
@@ -81,6 +82,7 @@ def job_to_wire(
     """A job as the contract spells it (docs/json.md), with the bundle's name besides."""
     work = work_of(job.state)
     spec = work.spec if work else JobSpec(name=job.name)
+    use = job.state.use if isinstance(job.state, Ended) else ResourceUse()
     return {
         "id": int(job.id),
         "name": job.name,
@@ -105,6 +107,11 @@ def job_to_wire(
         "image": str(work.image) if work else None,
         "group": None,
         "problems": [problem_to_wire(p) for p in job.state.problems] if isinstance(job.state, Ended) else [],
+        "cpu_seconds": use.cpu_s,
+        "memory_peak_bytes": use.memory_peak_bytes,
+        "gpu_utilisation_percent": use.gpu_utilisation_percent,
+        "gpu_memory_peak_bytes": use.gpu_memory_peak_bytes,
+        "log_full": job.state.log_full if isinstance(job.state, Ended) else None,
         "bundle": job.bundle,
         "seq": job.seq,
     }

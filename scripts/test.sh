@@ -1,10 +1,14 @@
 #!/bin/sh
 # Everything that a change has to pass: format, lint, types, layers, and all tests, those with a real engine included.
-#   scripts/test.sh [--fast] [pytest's arguments]      --fast leaves out what needs a Docker engine
+#   scripts/test.sh [--fast | --torch] [pytest's arguments]
+# --fast leaves out what needs a Docker engine; --torch adds a training with PyTorch, whose image takes minutes to make
 set -eu
 cd "$(dirname "$0")/.."
 fast=
-if [ "${1:-}" = --fast ]; then fast=yes && shift; fi
+case "${1:-}" in
+--fast) fast=yes && shift ;;
+--torch) export DOPQ_TEST_TORCH=1 && shift ;;
+esac
 
 . scripts/python.sh
 "$python" scripts/environment.py "--for-${fast:+fast-}tests"

@@ -27,6 +27,7 @@ from dopq.container_handler.engine import (
     Created,
     Exited,
     Init,
+    LogPiece,
     Observation,
     Origin,
 )
@@ -74,14 +75,41 @@ class Program:
 
 
 @dataclass(slots=True)
+class _Log:
+    """Kept in two files, as Docker does: a full one and the newest. Lines are numbered from the very first."""
+
+    file_bytes: int
+    lines: list[bytes] = field(default_factory=list)
+    ends: list[int] = field(default_factory=lambda: [0])  # of each line, in bytes of the engine's; one before the first
+    files: list[int] = field(default_factory=lambda: [0])  # the line with which each begins
+
+    def write(self, text: bytes) -> None:
+        for line in text.decode(errors="replace").encode().splitlines(keepends=True):
+            if self.ends[-1] - self.ends[self.files[-1]] >= self.file_bytes:
+                self.files.append(len(self.lines))
+            self.lines.append(line)
+            self.ends.append(self.ends[-1] + 80 + len(line))
+
+    @property
+    def dropped(self) -> int:
+        """How many lines are gone."""
+        return self.files[-2] if len(self.files) > 1 else 0
+
+    def pieces(self, begun_at: int, number: int) -> list[LogPiece]:
+        """Those from `number` on, for somebody who began to read when `begun_at` lines were gone."""
+        sure_bytes = self.ends[begun_at] + self.file_bytes
+        return [
+            LogPiece(f"{n:09}", self.lines[n], is_sure=self.ends[n] < sure_bytes)
+            for n in range(max(number, self.dropped), len(self.lines))
+        ]
+
+
+@dataclass(slots=True)
 class _Container:
     request: ContainerRequest
     program: Program
-    log: bytes = b""
+    log: _Log
     state: Observation = field(default_factory=Created)
-
-    def write(self, text: bytes) -> None:
-        self.log += text.decode(errors="replace").encode()
 
 
 @dataclass(slots=True)
@@ -154,7 +182,7 @@ class FakeEngine:
     def say(self, name: ContainerName, text: bytes) -> None:
         """Let a running container's process write something."""
         with self._changed:
-            self._containers[name].write(text)
+            self._containers[name].log.write(text)
             self._changed.notify_all()
 
     def release(self, name: ContainerName, exit_code: int = 0, *, out_of_memory: bool = False) -> None:
@@ -263,7 +291,9 @@ class FakeEngine:
             if image is None:
                 raise EngineRefused(f"No such image: {request.image}.")
             command = (*(request.entrypoint or ()), *(request.command or self._commands[image]))
-            self._containers[request.name] = _Container(request, self.programs.get(command, Program()))
+            self._containers[request.name] = _Container(
+                request, self.programs.get(command, Program()), _Log(request.log_bytes)
+            )
             self.requests.append(request)
 
     def start(self, name: ContainerName) -> None:
@@ -290,20 +320,20 @@ class FakeEngine:
             state = self._state(name)
             return state if isinstance(state, Exited | Absent) else None
 
-    def log(self, name: ContainerName) -> Iterator[bytes]:
+    def log(self, name: ContainerName) -> Iterator[LogPiece]:
         with self._scripted("log"):
             container, interruptions = self._existing(name), self._interruptions
-        position = 0
+            number = begun_at = container.log.dropped
         while True:
             with self._changed:
-                text, alive = container.log[position:], isinstance(container.state, Alive)
-                if alive and not text and interruptions == self._interruptions:
+                pieces, alive = container.log.pieces(begun_at, number), isinstance(container.state, Alive)
+                if alive and not pieces and interruptions == self._interruptions:
                     self._changed.wait()
                     continue
-            if not text:
+            if not pieces:
                 return
-            position += len(text)
-            yield text
+            number = int(pieces[-1].at) + 1
+            yield from pieces
 
     def use(self, name: ContainerName) -> ResourceUse:
         with self._scripted("use"):
@@ -383,7 +413,7 @@ class FakeEngine:
             )
         container.state = Alive(now, Init(NO_PID, _id_of(container.request.name)))
         self.starts.append(container.request.name)
-        container.write(program.log)
+        container.log.write(program.log)
         if program.runs_on:
             self._changed.notify_all()
         else:

@@ -97,7 +97,11 @@ def bootstrap(engine: ContainerEngine, reference: str, cache: Path, log: Log, pa
     Raises:
         OperatorError: not root, not Debian or Ubuntu, no debootstrap, or the mirror did not deliver.
     """
-    recipe = machine_recipe(packages)
+    return from_recipe(engine, reference, cache, log, machine_recipe(packages))
+
+
+def from_recipe(engine: ContainerEngine, reference: str, cache: Path, log: Log, recipe: Recipe) -> ImageId:
+    """As `bootstrap`, of a system that may be another than the machine's own."""
     cache.mkdir(parents=True, exist_ok=True)
     archive = cache / f"{recipe.key}.tar"
     with FileLock(cache / "lock"):

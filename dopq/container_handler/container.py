@@ -120,6 +120,7 @@ def container_request(
         working_dir=spec.working_dir,
         user=user,
         stop_signal=spec.stop_signal,
+        stop_grace_s=settings.stop_grace_s,
         hostname=HOSTNAME,
         network=job_network(settings.network),
         namespace=namespace,
@@ -127,6 +128,7 @@ def container_request(
         shm_bytes=spec.shm_bytes or settings.shm_bytes or (memory_bytes or machine_bytes) // 2 or None,
         cpus=spec.cpus,
         pids_limit=settings.pids_limit,
+        log_bytes=settings.log_bytes,
     )
 
 

@@ -24,12 +24,14 @@ from dopq.container_handler.docker_json import (
     observation,
     resource_use,
 )
+from dopq.container_handler.docker_log import kept_bytes, pieces
 from dopq.container_handler.engine import (
     Absent,
     ContainerName,
     ContainerRequest,
     Created,
     Exited,
+    LogPiece,
     Observation,
     Origin,
 )
@@ -208,13 +210,15 @@ class DockerContainers:
             seen = self.observe(name)
             return seen if isinstance(seen, Exited | Absent) else None
 
-    def log(self, name: ContainerName) -> Iterator[bytes]:
+    def log(self, name: ContainerName) -> Iterator[LogPiece]:
         """See ContainerEngine.
 
         The one call without a timeout: a job may be silent for days. An engine that ends closes the connection.
         """
         with self._asking(f"show the log of the container {name}"):
-            yield from self._http.frames(f"/containers/{name}/logs", {"follow": 1, "stdout": 1, "stderr": 1})
+            asked = {"follow": 1, "stdout": 1, "stderr": 1, "timestamps": 1}
+            kept = kept_bytes(self._inspected(name))
+            yield from pieces(self._http.frames(f"/containers/{name}/logs", asked), kept)
 
     def use(self, name: ContainerName) -> ResourceUse:
         """See ContainerEngine."""

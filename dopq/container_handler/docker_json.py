@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dopq.container_handler.docker_log import log_config
 from dopq.container_handler.docker_words import is_for_want_of_space, plain_words
 from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Init, Observation
 from dopq.job import Mount, ResourceUse
@@ -27,14 +28,6 @@ _REMOVED = ("CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LD_AUDIT")
 The two of the dynamic linker are heard by the NVIDIA toolkit's hooks too, which run as root on the host
 (CVE-2025-23266); which GPUs a job sees is the lease's to say.
 """
-
-_WHOLE_LOG = {"max-size": "1000p", "max-file": "1", "compress": "false", "mode": "blocking"}
-"""Unrotated, nothing dropped: `log` promises every byte from the first one, each time it is asked.
-
-All four are said, since what is left out comes from the operator's own `log-opts` in daemon.json; no limit at all
-cannot be said (https://docs.docker.com/engine/logging/drivers/json-file/).
-"""
-
 
 _NO_TRAFFIC_AMONG = {"com.docker.network.bridge.enable_icc": "false"}
 
@@ -60,6 +53,7 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
         "WorkingDir": request.working_dir or "",
         "User": request.user or "",
         "StopSignal": request.stop_signal or "SIGTERM",
+        "StopTimeout": request.stop_grace_s,
         "Hostname": "" if request.namespace else request.hostname,  # the engine refuses one beside a namespace
         "Healthcheck": {"Test": ["NONE"]},  # a job is judged by its exit code; a check would use its CPU for nothing
         "HostConfig": _host_config(request),
@@ -74,6 +68,7 @@ def _host_config(request: ContainerRequest) -> dict[str, Any]:
         "CapDrop": ["ALL"],  # what an image does as root it does without root's rights over others' files
         "SecurityOpt": ["no-new-privileges"],
         "CgroupnsMode": "private",
+        "IpcMode": "private",  # daemon.json may say `shareable`, and another container could join /dev/shm
         "NetworkMode": f"container:{request.namespace}" if request.namespace else request.network,
         "Mounts": [_mount(mount) for mount in request.mounts],
         "DeviceRequests": _device_requests(request),
@@ -84,7 +79,7 @@ def _host_config(request: ContainerRequest) -> dict[str, Any]:
         "CpuShares": round((request.cpus or 1) * _SHARES_OF_A_CORE),
         "PidsLimit": request.pids_limit or 0,
         **_runtime(request),
-        "LogConfig": {"Type": "json-file", "Config": _WHOLE_LOG},
+        "LogConfig": log_config(request.log_bytes),
     }
 
 

@@ -49,6 +49,9 @@ class ContainerRequest:
         init: have an init of the engine's own above the process, which passes signals on and reaps.
         read_only: nothing of the image's file system can be written.
         stop_signal: None for SIGTERM, whatever the image says: the grace period is meant to be one.
+        stop_grace_s: whole seconds between stop signal and SIGKILL where the engine stops it by itself, as it ends.
+        log_bytes: up to which its log is kept whole, in the engine's own form, where each line takes some 80 more. Of a
+            longer one the engine keeps the end, and never more than twice as many bytes.
     """
 
     name: ContainerName
@@ -62,6 +65,7 @@ class ContainerRequest:
     working_dir: str | None = None
     user: str | None = None
     stop_signal: str | None = None
+    stop_grace_s: int = 10
     hostname: str = "dopq"
     network: str = "none"
     namespace: ContainerName | None = None
@@ -69,6 +73,7 @@ class ContainerRequest:
     shm_bytes: int | None = None
     cpus: float | None = None
     pids_limit: int | None = None
+    log_bytes: int = 1 << 20
     init: bool = True
     read_only: bool = False
 
@@ -126,6 +131,21 @@ class Exited:
 
 
 Observation = Absent | Created | Alive | Exited
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A piece of what a process wrote.
+
+    Attributes:
+        at: the engine's time of it, as text. A log of which the first piece has another time than before has lost its
+            beginning.
+        is_sure: nothing is missing between the first piece and this one, however slowly they are read.
+    """
+
+    at: str
+    data: bytes
+    is_sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +260,12 @@ class ContainerEngine(Protocol):
         """Wait until the process has ended; None when it still runs after `timeout_s` seconds."""
         ...
 
-    def log(self, name: ContainerName) -> Iterator[bytes]:
-        """All that the process wrote to stdout and stderr, from its first byte, following until it ends.
+    def log(self, name: ContainerName) -> Iterator[LogPiece]:
+        """What the process wrote to stdout and stderr, from the first piece that the engine has, until it ends.
 
-        The same bytes in the same order each time it is called, so that a reader can go on where it stopped. What is
-        not UTF-8 arrives as U+FFFD (Docker keeps logs as JSON). Empty for a container that has not run.
+        The same in the same order each time it is called, so that a reader can go on where it stopped, until more than
+        `ContainerRequest.log_bytes` were written: then the beginning may be dropped at any time, and again. What is not
+        UTF-8 arrives as U+FFFD (Docker keeps logs as JSON). Empty for a container that has not run.
         """
         ...
 

@@ -47,7 +47,7 @@ def shell(bench: Bench, script: str, **settings: object) -> tuple[int, str]:
     bench.engine.start(request.name)
     end = bench.engine.wait(request.name, LONG_S)
     assert isinstance(end, Exited)
-    return end.exit_code, b"".join(bench.engine.log(request.name)).decode()
+    return end.exit_code, b"".join(piece.data for piece in bench.engine.log(request.name)).decode()
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float = 10) -> None:
@@ -209,7 +209,7 @@ def test_a_stop_signal_of_ones_own_is_sent(bench: Bench) -> None:
     log = bench.engine.log(name)
     next(log)
     bench.engine.stop(name, grace_s=20)
-    assert b"".join(log) == b"told\n"
+    assert b"".join(piece.data for piece in log) == b"told\n"
     end = bench.engine.observe(name)
     assert isinstance(end, Exited)
     assert end.exit_code == 5
@@ -256,7 +256,7 @@ def test_what_an_image_says_of_itself_does_not_count_in_a_container(
     end = builder.engine.observe(request.name)
     assert isinstance(end, Exited)
     assert end.exit_code == 128 + signal.SIGTERM
-    said = set(b"".join(builder.engine.log(request.name)).decode().splitlines())
+    said = set(b"".join(piece.data for piece in builder.engine.log(request.name)).decode().splitlines())
     assert {"NVIDIA_VISIBLE_DEVICES=void", "HOME=/tmp", "KEPT=1", "65534", "65533"} <= said
     assert not [line for line in said if line.startswith(("CUDA_VISIBLE_DEVICES", "LD_"))]
     assert (tmp_path / "file").stat().st_uid == 65534

@@ -66,4 +66,4 @@ def test_a_saved_image_comes_back_under_no_name_but_the_jobs(
     name = ContainerName(bench.name())
     bench.engine.create(ContainerRequest(name, image, labels={}))
     bench.engine.start(name)
-    assert b"".join(bench.engine.log(name)) == b"same\nx\n"
+    assert b"".join(piece.data for piece in bench.engine.log(name)) == b"same\nx\n"

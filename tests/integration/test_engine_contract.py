@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, timedelta
-from itertools import count
+from itertools import count, takewhile
 
 import pytest
 
@@ -93,7 +93,7 @@ class Bench:
         name = self.name()
         self.engine.create(ContainerRequest(name, image, labels={}))
         self.engine.start(name)
-        return b"".join(self.engine.log(name))
+        return b"".join(piece.data for piece in self.engine.log(name))
 
     def build(
         self,
@@ -435,7 +435,7 @@ def test_a_container_that_has_run_is_not_run_again(bench: Bench) -> None:
     name, end = bench.ended(GREETER)
     bench.engine.start(name)
     assert bench.engine.observe(name) == end
-    assert b"".join(bench.engine.log(name)) == b"hello\n"
+    assert b"".join(piece.data for piece in bench.engine.log(name)) == b"hello\n"
 
 
 def test_starting_what_is_not_there_is_refused(bench: Bench) -> None:
@@ -510,33 +510,33 @@ def test_the_log_is_the_same_bytes_each_time(bench: Bench) -> None:
     script = "i=0; while test $i -lt 200; do echo out $i; echo err $i >&2; i=$((i+1)); done"
     text = b"".join(b"out %d\nerr %d\n" % (i, i) for i in range(200))
     name, _ = bench.ended((script, Program(log=text)))
-    first = b"".join(bench.engine.log(name))
+    first = b"".join(piece.data for piece in bench.engine.log(name))
     assert sorted(first.splitlines()) == sorted(text.splitlines())
-    assert b"".join(bench.engine.log(name)) == first
+    assert b"".join(piece.data for piece in bench.engine.log(name)) == first
 
 
 def test_the_log_keeps_control_characters_and_lines_that_have_no_end(bench: Bench) -> None:
     script = r"printf '10%%\r20%%\000\001\342\226\210 no newline'"
     text = b"10%\r20%\x00\x01\xe2\x96\x88 no newline"
     name, _ = bench.ended((script, Program(log=text)))
-    assert b"".join(bench.engine.log(name)) == text
+    assert b"".join(piece.data for piece in bench.engine.log(name)) == text
 
 
 def test_bytes_of_the_log_that_are_not_utf8_are_marked(bench: Bench) -> None:
     name, _ = bench.ended((r"printf '\377!\n'", Program(log=b"\xff!\n")))
-    assert b"".join(bench.engine.log(name)) == "\ufffd!\n".encode()
+    assert b"".join(piece.data for piece in bench.engine.log(name)) == "\ufffd!\n".encode()
 
 
 def test_a_line_of_any_length_comes_whole(bench: Bench) -> None:
     script = "yes x | head -c 200000 | tr -d '\\n'; echo"
     name, _ = bench.ended((script, Program(log=b"x" * 100_000 + b"\n")))
-    assert b"".join(bench.engine.log(name)) == b"x" * 100_000 + b"\n"
+    assert b"".join(piece.data for piece in bench.engine.log(name)) == b"x" * 100_000 + b"\n"
 
 
 def test_the_log_is_followed_while_the_process_runs(bench: Bench) -> None:
     name = bench.started(SLEEPER)
     log = bench.engine.log(name)
-    assert next(log) == b"begun\n"
+    assert next(log).data == b"begun\n"
     assert isinstance(bench.engine.observe(name), Alive)
     bench.engine.stop(name, grace_s=5)
     assert list(log) == []
@@ -548,6 +548,39 @@ def test_a_log_may_be_left_before_its_end(bench: Bench) -> None:
     next(log)
     log.close()  # type: ignore[attr-defined]
     assert isinstance(bench.engine.observe(name), Alive)
+
+
+LINES = 4000
+CHATTER = (
+    f"i=0; while test $i -lt {LINES}; do echo line $i; i=$((i+1)); done",
+    Program(log=b"".join(b"line %d\n" % n for n in range(LINES))),
+)
+
+
+def test_a_log_within_its_limit_is_sure_from_its_first_piece_on(bench: Bench) -> None:
+    name, _ = bench.ended(CHATTER, log_bytes=LINES * 100)
+    pieces = list(bench.engine.log(name))
+    assert b"".join(piece.data for piece in pieces) == CHATTER[1].log
+    assert all(piece.is_sure for piece in pieces)
+
+
+def test_of_a_log_far_beyond_its_limit_the_end_is_left_and_its_first_piece_is_another(bench: Bench) -> None:
+    limit = LINES * 10
+    name, _ = bench.ended(CHATTER, log_bytes=limit)
+    pieces = list(bench.engine.log(name))
+    left = b"".join(piece.data for piece in pieces)
+    assert CHATTER[1].log.endswith(left)
+    assert limit / 100 * len(b"line 1000\n") < len(left) < len(CHATTER[1].log) / 2
+    assert pieces[0].is_sure
+    assert not pieces[-1].is_sure
+
+
+def test_what_is_read_of_a_log_beyond_its_limit_has_no_gap_as_long_as_it_is_sure(bench: Bench) -> None:
+    script, like = CHATTER
+    name = bench.started((f"{script}; sleep 600", replace(like, runs_on=True)), log_bytes=LINES * 10)
+    sure = b"".join(piece.data for piece in takewhile(lambda piece: piece.is_sure, bench.engine.log(name)))
+    assert sure in CHATTER[1].log
+    assert len(sure) > LINES / 20 * len(b"line 1000\n")
 
 
 def test_a_container_that_has_not_run_has_an_empty_log(bench: Bench) -> None:

@@ -43,7 +43,7 @@ def says(docker_engine: DockerEngine, image: ImageId, gpus: frozenset[GpuId], sc
         docker_engine.start(name)
         ended = docker_engine.wait(name, timeout_s=30)
         assert isinstance(ended, Exited)
-        said = b"".join(docker_engine.log(name)).decode().strip()
+        said = b"".join(piece.data for piece in docker_engine.log(name)).decode().strip()
         assert ended.exit_code == 0, said
         return said
     finally:

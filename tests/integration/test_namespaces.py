@@ -176,7 +176,7 @@ def test_a_real_container_sees_of_its_namespace_the_network_and_nothing_else(
         assert docker_engine.observe(name) == Created()
         docker_engine.start(name)
         assert isinstance(docker_engine.wait(name, 30.0), Exited)
-        said = b"".join(docker_engine.log(name)).decode()
+        said = b"".join(piece.data for piece in docker_engine.log(name)).decode()
         client = docker.APIClient(base_url=engine_url)
         inspected = client.inspect_container(holder)
         client.close()

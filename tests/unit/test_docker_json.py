@@ -44,14 +44,15 @@ def test_every_container_is_hardened_whatever_was_asked() -> None:
     assert host["CapDrop"] == ["ALL"]
     assert host["Runtime"] == "runc"
     assert host["NetworkMode"] == "none"
-    assert not {"Privileged", "CapAdd", "Binds", "Devices", "PidMode", "IpcMode", "UsernsMode"} & host.keys()
+    assert host["IpcMode"] == "private"
+    assert not {"Privileged", "CapAdd", "Binds", "Devices", "PidMode", "UsernsMode"} & host.keys()
     assert body()["Healthcheck"] == {"Test": ["NONE"]}
 
 
 def test_an_operators_own_log_options_reach_no_job() -> None:
     # dockerd fills in what we leave out; seen on 20.10 with max-size=10k: 218 of 3,000 lines were left
     options = body()["HostConfig"]["LogConfig"]["Config"]
-    assert options == {"max-size": "1000p", "max-file": "1", "compress": "false", "mode": "blocking"}
+    assert options == {"max-size": "1048576", "max-file": "2", "compress": "false", "mode": "blocking"}
 
 
 def test_gpus_are_asked_for_by_uuid_and_a_job_cannot_see_others() -> None:

@@ -46,7 +46,7 @@ SUCCEEDED = replace(
         work=WORK,
         lease=LEASE,
         started_at=after(61),
-        use=ResourceUse(12.34, 64 * 2**20),
+        use=ResourceUse(12.34, 64 * 2**20, 83.4, 121 * 2**29, 80 * 2**30),
     ),
 )
 REFUSED = replace(
@@ -76,6 +76,8 @@ def test_a_succeeded_job() -> None:
         "Finished:     2026-01-05 13:02:01 UTC\n"
         "GPUs:         GPU-a, GPU-b\n"
         "GPU time:     7322.0 GPU-seconds\n"
+        "GPU use:      83 % on average, looked at every five seconds\n"
+        "GPU memory:   60.5 of 80.0 GiB of a GPU at the peak\n"
         "CPU time:     12.3 s\n"
         "Memory peak:  64.0 MiB, sampled once a second\n"
     )
@@ -98,6 +100,11 @@ def test_what_could_not_be_measured_is_said_not_to_be() -> None:
     text = report(replace(SUCCEEDED, state=replace(SUCCEEDED.state, use=ResourceUse())))
     assert "CPU time:     not measured\n" in text
     assert "Memory peak:  not measured\n" in text
+    assert "GPU use:      not measured: it ended before anybody looked\n" in text
+    use = ResourceUse(gpu_memory_peak_bytes=2**30, gpu_missing="the driver does not say")
+    text = report(replace(SUCCEEDED, state=replace(SUCCEEDED.state, use=use)))
+    assert "GPU use:      not measured: the driver does not say\n" in text
+    assert "GPU memory:   1.0 GiB of a GPU at the peak\n" in text
 
 
 def test_a_job_without_gpus_has_none() -> None:
@@ -105,6 +112,7 @@ def test_a_job_without_gpus_has_none() -> None:
     text = report(replace(SUCCEEDED, state=replace(SUCCEEDED.state, lease=replace(LEASE, gpus=frozenset()))))
     assert "GPUs:         none\n" in text
     assert "GPU time:     0.0 GPU-seconds\n" in text
+    assert "GPU use" not in text
 
 
 def test_a_job_in_any_state_has_a_report() -> None:
@@ -139,6 +147,35 @@ def test_a_line_of_advice_says_what_would_help(code: str, exit_code: int, words:
     state = replace(SUCCEEDED.state, reason=Reason(code, "So it was."), exit_code=exit_code, work=work)
     [line] = [it for it in report(replace(SUCCEEDED, state=state)).splitlines() if it.startswith("Advice:")]
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (
+            ResourceUse(gpu_utilisation_percent=7.6, gpu_memory_peak_bytes=2**30, gpu_memory_bytes=2**34),
+            "8 % of the time",
+        ),
+        (
+            ResourceUse(gpu_utilisation_percent=80, gpu_memory_peak_bytes=2**30, gpu_memory_bytes=2**34),
+            "1.0 of 16.0 GiB",
+        ),
+    ],
+)
+def test_gpus_that_mostly_waited_or_were_mostly_empty_are_named(use: ResourceUse, words: str) -> None:
+    assert isinstance(SUCCEEDED.state, Ended)
+    long = replace(SUCCEEDED, state=replace(SUCCEEDED.state, use=use))
+    [line] = [it for it in report(long).splitlines() if it.startswith("Advice:")]
+    assert words in line
+    short = replace(SUCCEEDED, state=replace(SUCCEEDED.state, use=use, at=after(90)))
+    assert "Advice" not in report(short), "nobody knows anything after half a minute"
+
+
+def test_a_log_that_reached_its_limit_is_told() -> None:
+    assert isinstance(SUCCEEDED.state, Ended)
+    assert "Log:          it reached its limit" in report(
+        replace(SUCCEEDED, state=replace(SUCCEEDED.state, log_full=True))
+    )
 
 
 def test_there_is_no_advice_where_nothing_went_wrong_and_nothing_was_wasted() -> None:
