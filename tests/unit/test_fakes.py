@@ -56,7 +56,7 @@ def test_a_program_runs_until_it_is_released(engine: FakeEngine, request_: Conta
     engine.say(NAME, b"epoch 2\n")
     engine.release(NAME, exit_code=3)
     assert engine.observe(NAME) == Exited(3, began, engine.clock.now())
-    assert b"".join(engine.log(NAME)) == b"epoch 1\nepoch 2\n"
+    assert b"".join(piece.data for piece in engine.log(NAME)) == b"epoch 1\nepoch 2\n"
 
 
 def test_the_clock_passes_only_when_told() -> None:
