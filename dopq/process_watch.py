@@ -21,9 +21,6 @@ from dopq.utils.log import logger
 
 log = logger(__name__)
 
-LOOK_S = 1.0
-"""How often the thread looks whether it is to stop."""
-
 
 class ProcessWatch:
     """Waits for the ends of all jobs' processes at once. Thread-safe."""
@@ -32,6 +29,8 @@ class ProcessWatch:
         self._platform = platform
         self._starts = starts
         self._ends = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._ends.register(self._bell, select.EPOLLIN)
         self._lock = threading.Lock()
         self._held: dict[int, tuple[JobId, int]] = {}  # by pidfd: which attempt at which job
         self._stopping = threading.Event()
@@ -44,11 +43,13 @@ class ProcessWatch:
     def stop(self, timeout_s: float) -> None:
         """Wait no more. The leases of what still runs are left to the next life."""
         self._stopping.set()
+        os.eventfd_write(self._bell, 1)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         if not self._thread.is_alive():
             for held in list(self._held):
                 self._let_go(held)
+            os.close(self._bell)
 
     def watch(self, job: Job, init: Init) -> None:
         """End the lease of a job's attempt with its process, where that can be seen from here. Twice is fine."""
@@ -62,8 +63,9 @@ class ProcessWatch:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            for held, _ in self._ends.poll(LOOK_S):
-                self._end_lease(*self._let_go(held))
+            for ready, _ in self._ends.poll():
+                if ready != self._bell:
+                    self._end_lease(*self._let_go(ready))
 
     def _let_go(self, held: int) -> tuple[JobId, int]:
         with self._lock:
