@@ -65,14 +65,14 @@ def logs(context: click.Context, job: str, follow: bool, build: bool) -> None:
 @json_option
 @click.pass_obj
 def fetch(session: Session, job: str, output: Path | None) -> None:
-    """Copy a job's logs, outputs and report into a folder."""
-    from dopq_client.progress import bar
+    """Copy a job's logs, outputs and report into a folder; what is there already is not read again."""
+    from dopq_client.progress import fetch_bar
     from dopq_client.words import counted, size
 
     client = session.client()
     meant = client.job(job)
     folder = output or Path(folder_name(meant))
-    with bar(f"Fetching job {meant['id']}") as progress:
+    with fetch_bar(f"Fetching job {meant['id']}") as progress:
         files = client.fetch(meant["id"], folder, progress)
     if session.as_json:
         session.json_out({"job": meant, "folder": str(folder.resolve()), "files": files}, indent=2)
