@@ -22,6 +22,7 @@ TABLE: dict[str, tuple[str, str, bool]] = {
     "get_explanation": ("user", "own", False),
     "get_job": ("user", "everybody's", False),
     "get_job_story": ("user", "own", False),
+    "get_jobs": ("user", "everybody's", False),
     "get_limits": ("anybody", "-", False),
     "get_nodes": ("user", "-", False),
     "get_report": ("user", "own", False),

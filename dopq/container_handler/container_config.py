@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from dopq.container_handler.bundle_name import slug
-from dopq.container_handler.quantities import parse_time
 from dopq.container_handler.refusal import refusal, shown
 from dopq.container_handler.slots import SlotsAsked, in_slots, slots_problems
 from dopq.container_handler.spec_fields import (
@@ -36,6 +35,7 @@ from dopq.container_handler.spec_fields import (
     Words,
 )
 from dopq.container_handler.spec_file import read_table
+from dopq.durations import parse_duration
 from dopq.job import JobSpec, Problem
 
 JSON_FILE = "container_config.json"
@@ -222,7 +222,7 @@ def _beyond(file: str, table: Mapping[str, Any], user: str | None, defaults: Spe
     if file == JSON_FILE and user is not None and isinstance(executor, str) and executor != user:
         what = f"it says {shown(executor)}, but {shown(user)} handed the bundle in"
         problems.append(Problem(f"{file}: executor_name", what, f'Write "{user}", or leave it out.'))
-    seconds = parse_time(limit) if file == TOML_FILE and isinstance(limit, str) else None
+    seconds = parse_duration(limit) if file == TOML_FILE and isinstance(limit, str) else None
     if seconds is not None and seconds > defaults.max_time_limit_s:
         what = f"{shown(limit)} is more than the {defaults.max_time_limit_s} seconds that this node allows"
         problems.append(Problem(f"{file}: time_limit", what, f'Write "{defaults.max_time_limit_s}s" or less.'))

@@ -173,9 +173,13 @@ WRONG: dict[str, list[object]] = {
     "reason": [*NO_TEXT, "r" * 201],
     "reference": [*NO_TEXT, "", "x" * 101],
     "references": [None, True, 1, "1", b"1", {}, [1], [None], [["1"]], [""], ["x" * 101], ["1"] * 1001],
+    "since": [*NO_TEXT[1:], "", "2026-03-01", "2026-03-01T12:00:00", "yesterday", "2026-13-01T12:00:00Z"],
+    "skip": NO_INT,
+    "states": [None, True, 1, "queued", b"queued", {}, [1], [None], [""], ["queue"], ["queued\0"], ["queued"] * 14],
     "sha256": [*NO_TEXT, "", "0" * 63, "0" * 65, "A" * 64, "g" * 64],
     "size": NO_INT,
     "ssh_key": [*NO_TEXT[1:], "x" * 20_000],
+    "user": [*NO_TEXT[1:], "x" * 255],
     "uid": [True, "1", 1.5, b"1", [], {}],
     "wait_s": NO_SPAN,
 }
@@ -312,9 +316,8 @@ def test_a_wrong_argument_is_the_callers_mistake(
 
 def fillers(method: str) -> list[object]:
     """Good arguments for those that may be left out."""
-    optional = {"limit": 5, "mine": False, "reason": "new disks", "minutes": 5.0} | dict.fromkeys(
-        ("uid", "ssh_key", "invite")
-    )
+    optional = {"limit": 5, "mine": False, "reason": "new disks", "minutes": 5.0, "skip": 0, "states": []}
+    optional |= dict.fromkeys(("uid", "ssh_key", "invite", "user", "since"))
     return [optional[name] for name in parameters(method)[len(parameters(method, all_of_them=False)) :]]
 
 
