@@ -126,10 +126,12 @@ class DataPlatform:
         """Whether a bundle of that key has been accepted, at any time."""
         return self._journal.with_key(key) is not None
 
-    def rerun(self, text: str, user: UserName, key: str) -> Job:
-        """A new job with the settings and the image of one of the user's that has ended; `text` as `find` takes it.
+    def rerun(
+        self, text: str, user: UserName, key: str, settings: Callable[[JobSpec], JobSpec] = lambda spec: spec
+    ) -> Job:
+        """A new job with the image of one of the user's that has ended, and its settings, or others made of them.
 
-        The same `key` always gives the same job, so that asking twice is harmless.
+        `text` as `find` takes it. The same `key` always gives the same job, so that asking twice is harmless.
 
         Raises:
             NotFound: there is no such job, or its image is not kept any more.
@@ -143,7 +145,8 @@ class DataPlatform:
             if old.user != user:
                 raise NotAllowed(f"Job {old.id} belongs to {old.user}.", "Only one's own jobs can be run again.")
             now = self._clock.now()
-            new = replace(old, key=key, submitted_at=now, state=lifecycle.again(old, now))
+            state = lifecycle.again(old, now, settings)
+            new = replace(old, name=state.work.spec.name, key=key, submitted_at=now, state=state)
             return self._register.add(new, f"job {old.id} is run again", Actor.USER, image_of=old.id)
 
     def enqueue(self, job_id: JobId, spec: JobSpec, image: ImageId, *, has_input: bool) -> Job:

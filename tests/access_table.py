@@ -21,6 +21,7 @@ TABLE: dict[str, tuple[str, str, bool]] = {
     "get_enqueued_containers_info": ("user", "everybody's", False),
     "get_explanation": ("user", "own", False),
     "get_job": ("user", "everybody's", False),
+    "get_job_settings": ("user", "own", False),
     "get_job_story": ("user", "own", False),
     "get_jobs": ("user", "everybody's", False),
     "get_limits": ("anybody", "-", False),

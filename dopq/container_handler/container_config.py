@@ -190,18 +190,30 @@ def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDe
     if len(files) > 1:
         problems.append(Problem("bundle", f"it has both {JSON_FILE} and {TOML_FILE}", "Keep one of them."))
     for file, content in files.items():
-        model: type[ContainerConfig | JobToml] = ContainerConfig if file == JSON_FILE else JobToml
-        table, wrong = read_table(file, content)
-        problems += wrong + _refused_for_now(file, table) + _beyond(file, table, user, defaults)
-        problems += slots_problems(file, _ask(file, table), defaults.slots_per_gpu)
-        try:
-            base = model.model_validate(_honoured(file, table)).to_spec(base)
-            base = in_slots(base, _ask(file, table), defaults.slots_per_gpu)
-        except ValidationError as error:
-            problems += [_problem(file, model, item) for item in error.errors(include_url=False)]
+        table, unread = read_table(file, content)
+        base, wrong = spec_of_table(file, table, base, user, defaults)
+        problems += unread + wrong
     if problems:
         raise refusal(problems)
     return base
+
+
+def spec_of_table(
+    file: str, table: Mapping[str, Any], base: JobSpec, user: str | None, defaults: SpecDefaults
+) -> tuple[JobSpec, list[Problem]]:
+    """`base` with all that a table says, which stands in a file of that name; and all that is wrong with it.
+
+    `user` as for `read_spec`.
+    """
+    model: type[ContainerConfig | JobToml] = ContainerConfig if file == JSON_FILE else JobToml
+    problems = _refused_for_now(file, table) + _beyond(file, table, user, defaults)
+    problems += slots_problems(file, _ask(file, table), defaults.slots_per_gpu)
+    try:
+        base = model.model_validate(_honoured(file, table)).to_spec(base)
+        base = in_slots(base, _ask(file, table), defaults.slots_per_gpu)
+    except ValidationError as error:
+        problems += [_problem(file, model, item) for item in error.errors(include_url=False)]
+    return base, problems
 
 
 def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from dopq.job import StateName
 from dopq.uploads import CHUNK_BYTES
+from dopq.wire import Plain
 
 LONGEST_WAIT_S = 5.0
 """How long a call may wait for news before it answers that there are none."""
@@ -39,6 +40,7 @@ Length = Annotated[int, Field(ge=1, le=CHUNK_BYTES)]
 Text = Annotated[str, Field(max_length=254)]
 Secret = Annotated[str, Field(max_length=200)]
 BundleName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")]
+Changes = Annotated[Plain, Field(max_length=50)]
 Limit = Annotated[int, Field(ge=1, le=10_000)]
 Skip = Annotated[int, Field(ge=0, le=10**9)]
 States = Annotated[Sequence[Annotated[str, AfterValidator(_state)]], Field(max_length=len(StateName))]

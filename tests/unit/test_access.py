@@ -149,11 +149,13 @@ GOOD: dict[str, Callable[[str], object]] = {
 NO_TEXT: list[object] = [None, True, 1, 1.5, b"text", [], {}, ["text"], {"a": "text"}]
 NO_INT: list[object] = [None, True, "1", 1.5, b"1", [], {}, -1, 2**63]
 NO_BOOL: list[object] = [None, 0, 1, "true", b"", [], {}]
+NO_DICT: list[object] = [True, 1, 1.5, "text", b"text", [], ["gpus"]]
 NO_SPAN: list[object] = [None, True, "1", b"1", [], {}, -1.0, 1e9, float("nan"), float("inf")]
 WRONG: dict[str, list[object]] = {
     "after_seq": [None, True, "1", 1.5, b"1", [], {}],
     "build": NO_BOOL,
     "bundle": [*NO_TEXT, "", ".", "..", ".x", "a/b.zip", "a\nb.zip", "a\x1b.zip", "\0", "n" * 201],
+    "changes": [*NO_DICT, {1: 2}, dict.fromkeys(map(str, range(51)), 1)],
     "data": [None, True, 1, "text", [], {}, b"x" * (256 * 1024 + 1)],
     "drain": NO_BOOL,
     "email": [*NO_TEXT, "x" * 255],
@@ -317,7 +319,7 @@ def test_a_wrong_argument_is_the_callers_mistake(
 def fillers(method: str) -> list[object]:
     """Good arguments for those that may be left out."""
     optional = {"limit": 5, "mine": False, "reason": "new disks", "minutes": 5.0, "skip": 0, "states": []}
-    optional |= dict.fromkeys(("uid", "ssh_key", "invite", "user", "since"))
+    optional |= dict.fromkeys(("uid", "ssh_key", "invite", "user", "since", "changes"))
     return [optional[name] for name in parameters(method)[len(parameters(method, all_of_them=False)) :]]
 
 
