@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from dopq.errors import InvariantBroken, NotFound, OperatorError, StateUnreadabl
 from dopq.job import FINAL, Actor, Job, JobId, Lease, Starting, StateName, UserName, finished_at, lease_of
 from dopq.lines import Turn
 from dopq.penalty import Account
+from dopq.selection import Selection
 from dopq.utils.crash_points import step
 
 MIGRATIONS: tuple[str, ...] = (
@@ -113,6 +114,8 @@ MIGRATIONS: tuple[str, ...] = (
 
 Transaction = sqlite3.Connection
 """What `Database.transaction` gives: for whoever takes part in a transaction that somebody else began."""
+
+EVERYTHING = Selection()
 
 _JOB = TypeAdapter(Job)
 _LEASE = TypeAdapter(Lease)
@@ -368,13 +371,20 @@ class Journal:
         """The user's newest job, or the one `skip` before it."""
         return next(iter(self._jobs("WHERE user = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (user, skip))), None)
 
-    def ended(self, limit: int, user: UserName | None = None) -> list[Job]:
-        """The history: ended jobs that were not cleared, the last to end first."""
-        whose, values = ("AND user = ?", (user, limit)) if user else ("", (limit,))
-        return self._jobs(
-            f"WHERE finished_at IS NOT NULL AND NOT cleared {whose} ORDER BY finished_at DESC, id DESC LIMIT ?",
-            values,
-        )
+    def ended(self, limit: int, wanted: Selection = EVERYTHING) -> list[Job]:
+        """The history: ended jobs that were not cleared, the last to end first; those of it that are wanted."""
+        conditions, values = ["finished_at IS NOT NULL", "NOT cleared"], list[Any]()
+        if wanted.user is not None:
+            conditions.append("user = ?")
+            values.append(wanted.user)
+        if wanted.states:
+            conditions.append(f"state IN ({', '.join('?' * len(wanted.states))})")
+            values += sorted(wanted.states)
+        if wanted.since is not None:  # both in UTC and written alike, so that their texts sort as they do
+            conditions.append("finished_at >= ?")
+            values.append(wanted.since.astimezone(UTC).isoformat())
+        where = f"WHERE {' AND '.join(conditions)} ORDER BY finished_at DESC, id DESC LIMIT ?"
+        return self._jobs(where, (*values, limit))
 
     def counts(self) -> dict[tuple[UserName, StateName], int]:
         """How many jobs each user has in each state, cleared ones included."""
@@ -416,7 +426,7 @@ class Journal:
         return str(rows[0][0]) if rows else None
 
     def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
-        # `where` is always one of this class's own literals; values travel as parameters.
+        # `where` is always made of this class's own literals; values travel as parameters.
         rows = self._db.rows(f"SELECT record FROM jobs {where}", values)  # noqa: S608 - see above
         try:
             return [_JOB.validate_json(record) for (record,) in rows]

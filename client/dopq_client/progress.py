@@ -47,7 +47,7 @@ def _shown(label: str) -> Iterator[tuple[Progress, TaskID] | None]:
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from dopq_client.session import console
+    from dopq_client.screen import console
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     # `{task.description}` would be read as markup otherwise, and it may be a file's name.

@@ -54,6 +54,14 @@ class JobInfo(TypedDict):
     bundle: str | None
 
 
+class JobsPage(TypedDict):
+    """Some of the jobs that have not ended; `total` and, by state, `counts` say of how many."""
+
+    jobs: list[JobInfo]
+    total: int
+    counts: dict[str, int]
+
+
 class Term(TypedDict):
     """What one user's place in the fair order is made of; the smallest `expected_penalty` goes first."""
 

@@ -33,7 +33,7 @@ def wait(
 ) -> list[JobInfo]:
     """See `DopqClient.wait`."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    seq = _newest(direct, 0, 0.0)  # before the first look, so that no change falls between the two
+    seq = newest(direct, 0, 0.0)  # before the first look, so that no change falls between the two
     jobs = [_job(direct, reference) for reference in references]
     link = PatientLink(direct, deadline)
     told = dict[int, str]()
@@ -54,7 +54,8 @@ def _job(link: Link, reference: int | str) -> JobInfo:
     return cast("JobInfo", link.call("get_job", str(reference)))
 
 
-def _newest(link: Link, after_seq: int, wait_s: float) -> int:
+def newest(link: Link, after_seq: int, wait_s: float) -> int:
+    """The newest entry of the node's journal, as soon as it is another than `after_seq`, or after `wait_s`."""
     return int(link.call("wait_for_change", after_seq, wait_s))
 
 
@@ -69,6 +70,6 @@ def _next_change(link: Link, seq: int, deadline: float | None, jobs: list[JobInf
                 "Wait again, or longer.",
                 all_held=all(job["state"] == StateName.HELD for job in open_jobs),
             )
-        newest = _newest(link, seq, min(left, POLL_S))
-        if newest != seq:  # smaller after a restart of the node: that is news too
-            return newest
+        now = newest(link, seq, min(left, POLL_S))
+        if now != seq:  # smaller after a restart of the node: that is news too
+            return now

@@ -149,11 +149,13 @@ GOOD: dict[str, Callable[[str], object]] = {
 NO_TEXT: list[object] = [None, True, 1, 1.5, b"text", [], {}, ["text"], {"a": "text"}]
 NO_INT: list[object] = [None, True, "1", 1.5, b"1", [], {}, -1, 2**63]
 NO_BOOL: list[object] = [None, 0, 1, "true", b"", [], {}]
+NO_DICT: list[object] = [True, 1, 1.5, "text", b"text", [], ["gpus"]]
 NO_SPAN: list[object] = [None, True, "1", b"1", [], {}, -1.0, 1e9, float("nan"), float("inf")]
 WRONG: dict[str, list[object]] = {
     "after_seq": [None, True, "1", 1.5, b"1", [], {}],
     "build": NO_BOOL,
     "bundle": [*NO_TEXT, "", ".", "..", ".x", "a/b.zip", "a\nb.zip", "a\x1b.zip", "\0", "n" * 201],
+    "changes": [*NO_DICT, {1: 2}, dict.fromkeys(map(str, range(51)), 1)],
     "data": [None, True, 1, "text", [], {}, b"x" * (256 * 1024 + 1)],
     "drain": NO_BOOL,
     "email": [*NO_TEXT, "x" * 255],
@@ -173,9 +175,13 @@ WRONG: dict[str, list[object]] = {
     "reason": [*NO_TEXT, "r" * 201],
     "reference": [*NO_TEXT, "", "x" * 101],
     "references": [None, True, 1, "1", b"1", {}, [1], [None], [["1"]], [""], ["x" * 101], ["1"] * 1001],
+    "since": [*NO_TEXT[1:], "", "2026-03-01", "2026-03-01T12:00:00", "yesterday", "2026-13-01T12:00:00Z"],
+    "skip": NO_INT,
+    "states": [None, True, 1, "queued", b"queued", {}, [1], [None], [""], ["queue"], ["queued\0"], ["queued"] * 14],
     "sha256": [*NO_TEXT, "", "0" * 63, "0" * 65, "A" * 64, "g" * 64],
     "size": NO_INT,
     "ssh_key": [*NO_TEXT[1:], "x" * 20_000],
+    "user": [*NO_TEXT[1:], "x" * 255],
     "uid": [True, "1", 1.5, b"1", [], {}],
     "wait_s": NO_SPAN,
 }
@@ -312,9 +318,8 @@ def test_a_wrong_argument_is_the_callers_mistake(
 
 def fillers(method: str) -> list[object]:
     """Good arguments for those that may be left out."""
-    optional = {"limit": 5, "mine": False, "reason": "new disks", "minutes": 5.0} | dict.fromkeys(
-        ("uid", "ssh_key", "invite")
-    )
+    optional = {"limit": 5, "mine": False, "reason": "new disks", "minutes": 5.0, "skip": 0, "states": []}
+    optional |= dict.fromkeys(("uid", "ssh_key", "invite", "user", "since", "changes"))
     return [optional[name] for name in parameters(method)[len(parameters(method, all_of_them=False)) :]]
 
 

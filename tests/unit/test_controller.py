@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from dopq.caller import Caller
+from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.rules import Rules
 from dopq.controller import DopqController
 from dopq.errors import LoginRefused, NotAllowed, NotFound, UserError
 from dopq.invites import Invites
@@ -39,7 +41,7 @@ class Desk:
             system=lambda: {"node": "node1"},
             nodes=dict,
             request_shutdown=self.stopped.set,
-            limits={"max_bundle_bytes": 2000},
+            rules=Rules(SpecDefaults(gpus=1, max_time_limit_s=86400)),
             accounts=self.home.accounts,
         )
 
