@@ -164,8 +164,8 @@ def build_advice(job: JobInfo) -> str:
     return f" `dopq-client logs -f --build {number}` shows its build." if job["state"] == StateName.BUILDING else ""
 
 
-def advice(job: JobInfo) -> str:
-    """What to look at after a job ended badly."""
+def whole_log(job: JobInfo) -> str:
+    """Where all is told of how a job ended badly."""
     match job["state"]:
         case StateName.BUILD_FAILED:
             return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from dopq.access import Access, Whose, remote
+from dopq.advice import advice
 from dopq.controller.arguments import Length, Lines, Offset, Reference, ResultPath, ResultPaths, Time, Wait
 from dopq.controller.desk import Desk
 from dopq.errors import NotFound, UserError
@@ -107,6 +108,11 @@ class Outcome(Desk):
     def get_report(self, caller: User, reference: Reference) -> str:
         """The report on a job: how it ended and what it took."""
         return report(self.own(caller, reference))
+
+    @remote(Access.USER, Whose.OWN)
+    def get_advice(self, caller: User, reference: Reference) -> str | None:
+        """What would help the next job like this one, as its report says; None where there is nothing to say."""
+        return advice(self.own(caller, reference))
 
     def _read_if_there(self, job: Job, path: str, offset: int, length: int) -> bytes:
         try:

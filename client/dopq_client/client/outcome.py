@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 from dopq_client.client.desk import Desk, Reference
 from dopq_client.fetching import Tell, fetch
@@ -43,6 +44,10 @@ class Outcome(Desk):
         for piece in self.logs(reference, build=build, tail=count):
             end = (end + piece)[-16 * 1024 :]
         return end.decode("utf-8", "replace").splitlines()[-count:]
+
+    def advice(self, reference: Reference) -> str | None:
+        """What would help the next job like this one, in a sentence; None where there is nothing to say."""
+        return cast("str | None", self._link.call("get_advice", str(reference)))
 
     def fetch(self, reference: Reference, into: str | Path, progress: Tell | None = None) -> list[FetchedFile]:
         """Write a job's logs, outputs and report below `into`; what is there then.
