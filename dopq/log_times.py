@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 _ENTRY = struct.Struct(">QQ")  # ms since 1970, bytes
+
+_BEGIN, _MS = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 APART_MS = 1000
 """How far entries lie apart at least: a log that never stops growing has 1.4 MB of them a day."""
@@ -33,7 +35,7 @@ class LogTimes:
     def grew(self, now: datetime, size: int) -> None:
         """The log has `size` bytes now. Raises `OSError`."""
         if size > self._unsaid[1]:
-            now_ms = max(_ms(now), self._last[0])  # in order, also where the clock is set back
+            now_ms = max(_ms(now + _MS), self._last[0])  # by then for sure; in order, also where the clock is set back
             if now_ms >= self._last[0] + APART_MS:
                 self._say(self._unsaid)  # what came before a pause, at its own time
                 self._say((now_ms, size))
@@ -70,4 +72,4 @@ def _entry(file: int, number: int) -> tuple[int, int]:
 
 
 def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+    return (at - _BEGIN) // _MS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dopq.clean import clean
 from dopq_client.fetching import Tell
@@ -13,26 +12,23 @@ from dopq_client.progress import fetch_bar
 from dopq_client.shapes import FetchedFile, JobInfo, has_ended
 from dopq_client.words import counted, outcome, size
 
-if TYPE_CHECKING:
-    from dopq_client.session import Session
-
-
 Fetch = Callable[[int, Path, Tell | None], list[FetchedFile]]
 """`DopqClient.fetch`, or `fetch_outputs`."""
 
 
-def bring(session: Session, fetch: Fetch, job: JobInfo, folder: Path) -> list[FetchedFile]:
-    """Bring results of a job into a folder, and tell of it. Whoever interrupts it is told how to go on."""
+def bring(say: Callable[[str], None], fetch: Fetch, job: JobInfo, folder: Path) -> list[FetchedFile]:
+    """Bring results of a job into a folder, and say so. Whoever interrupts it is told how to go on."""
     what = "" if has_ended(job) else f" {outcome(job)} This is its log so far."
     try:
         with fetch_bar(f"Fetching job {job['id']}") as progress:
             files = fetch(job["id"], folder, progress)
     except KeyboardInterrupt:
-        session.note(f"\nInterrupted. What has come is in {clean(folder)}; the same command goes on from there.")
+        again = f"dopq-client fetch {job['id']} -o {clean(folder)}"
+        say(f"\nInterrupted. What has come is in {clean(folder)}; go on with: {again}")
         raise
     total, kept = size(sum(file["size"] for file in files)), sum(file["kept"] for file in files)
     before = f", {kept} of them from before" if kept else ""
-    session.say(f"{counted(len(files), 'file')} ({total}{before}) of job {job['id']} are in {clean(folder)}.{what}")
+    say(f"{counted(len(files), 'file')} ({total}{before}) of job {job['id']} are in {clean(folder)}.{what}")
     return files
 
 

@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from dopq_client.session import Session
 
 
-def explain_failures(session: Session, client: DopqClient, jobs: Iterable[JobInfo]) -> None:
-    """Explain those of the jobs that ended badly and of which all is told."""
+def explain_failures(session: Session, client: DopqClient, jobs: Iterable[JobInfo], *, seen_log: bool = False) -> None:
+    """Of those jobs that ended badly say what was wrong with the bundle, or the log's last lines; and what to try.
+
+    `seen_log`: it has just been shown. Of a job of which not all is told there is nothing to say.
+    """
     for job in jobs:
         if exit_of_job(job) is Exit.JOB_FAILED and is_told_in_full(job):
-            explain(session, client, job)
+            _explain(session, client, job, seen_log=seen_log)
 
 
-def explain(session: Session, client: DopqClient, job: JobInfo, *, has_seen_log: bool = False) -> None:
-    """Say what was wrong with its bundle, or the last lines of the log that tells; and what to try."""
+def _explain(session: Session, client: DopqClient, job: JobInfo, *, seen_log: bool) -> None:
     from dopq_client.views import problems_table
 
     if problems := job.get("problems"):
         session.note(problems_table(problems))
     else:
-        for line in [] if has_seen_log else _last_lines(client, job):
+        for line in [] if seen_log else _last_lines(client, job):
             session.note(f"  | {clean(line, keep=chr(9))}")
         if advice := _advice(client, job):
             session.note(clean(advice))

@@ -94,7 +94,7 @@ def fetch(context: click.Context, job: str, output: Path | None) -> None:
     meant = client.job(job)
     folder = output or Path(folder_name(meant))
     try:
-        files = bring(session, client.fetch, meant, folder)
+        files = bring(session.say, client.fetch, meant, folder)
     except KeyboardInterrupt:
         context.exit(Exit.INTERRUPTED)
     if session.as_json:

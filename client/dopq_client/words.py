@@ -148,6 +148,11 @@ def _roughly(seconds: float) -> str:
     return span(round(seconds / step_s) * step_s)
 
 
+def taken(job: JobInfo) -> str:
+    """That a job was handed in."""
+    return f"Job {job['id']} ({clean(job['name'])}) was taken."
+
+
 def next_steps(job: JobInfo) -> str:
     """The commands that fit after a job was handed in."""
     number = job["id"]
