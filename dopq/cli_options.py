@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from dopq.container_handler.quantities import parse_time
+from dopq.durations import parse_duration
 
 CONFIG = click.option(
     "--config",
@@ -22,7 +22,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, and 
 
 def seconds(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     """For `callback=`: the seconds of a time as `job.toml` takes it, more than 0; None where none was given."""
-    told = parse_time(value) if value else None
+    told = parse_duration(value) if value else None
     if value is not None and not told:
         raise click.BadParameter(f"{value!r} is no duration: write 90m, 12h or 7d.")
     return told

@@ -7,10 +7,12 @@ share or a peer.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from heapq import nsmallest
 
 from dopq import dependencies, lifecycle, reference
 from dopq.config import ContainerSettings, GpuSettings, QueueSettings
@@ -48,11 +50,20 @@ from dopq.ranking import REMEMBERED
 from dopq.register import Listener, Register
 from dopq.room import Capacity
 from dopq.run_times import RunTimes
+from dopq.selection import Selection
 from dopq.stoppage import Stoppage
-from dopq.store import Event, Journal
+from dopq.store import EVERYTHING, Event, Journal
 from dopq.users import Role, User, Users
 from dopq.utils.clock import Clock
 from dopq.wire import Plain, job_to_wire
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the jobs that were asked for, and how many there are by state."""
+
+    jobs: list[Plain]
+    counts: Mapping[StateName, int]
 
 
 class DataPlatform:
@@ -115,10 +126,12 @@ class DataPlatform:
         """Whether a bundle of that key has been accepted, at any time."""
         return self._journal.with_key(key) is not None
 
-    def rerun(self, text: str, user: UserName, key: str) -> Job:
-        """A new job with the settings and the image of one of the user's that has ended; `text` as `find` takes it.
+    def rerun(
+        self, text: str, user: UserName, key: str, settings: Callable[[JobSpec], JobSpec] = lambda spec: spec
+    ) -> Job:
+        """A new job with the image of one of the user's that has ended, and its settings, or others made of them.
 
-        The same `key` always gives the same job, so that asking twice is harmless.
+        `text` as `find` takes it. The same `key` always gives the same job, so that asking twice is harmless.
 
         Raises:
             NotFound: there is no such job, or its image is not kept any more.
@@ -132,7 +145,8 @@ class DataPlatform:
             if old.user != user:
                 raise NotAllowed(f"Job {old.id} belongs to {old.user}.", "Only one's own jobs can be run again.")
             now = self._clock.now()
-            new = replace(old, key=key, submitted_at=now, state=lifecycle.again(old, now))
+            state = lifecycle.again(old, now, settings)
+            new = replace(old, name=state.work.spec.name, key=key, submitted_at=now, state=state)
             return self._register.add(new, f"job {old.id} is run again", Actor.USER, image_of=old.id)
 
     def enqueue(self, job_id: JobId, spec: JobSpec, image: ImageId, *, has_input: bool) -> Job:
@@ -465,9 +479,19 @@ class DataPlatform:
         waiting.sort(key=lambda job: (place.get(job.id, limit), not isinstance(job.state, Queued), job.id))
         return self.describe(waiting[:limit])
 
-    def get_completed_containers_info(self, limit: int, user: UserName | None = None) -> list[Plain]:
-        """The history, the last to end first."""
-        return self.describe(self._journal.ended(limit, user))
+    def get_completed_containers_info(self, limit: int, wanted: Selection = EVERYTHING) -> list[Plain]:
+        """The history, or what is wanted of it, the last to end first."""
+        return self.describe(self._journal.ended(limit, wanted))
+
+    def page(self, wanted: Selection, limit: int, skip: int = 0) -> Page:
+        """Some of the wanted jobs that have not ended: what occupies the node, the queue in its order, the others."""
+        with self._lock:
+            jobs = [job for job in self._register.alive() if wanted.takes(job)]
+            queued = {job.id for job in jobs if isinstance(job.state, Queued)}
+            in_line = self._dispatch.first(skip + limit, queued)
+        place = {job_id: number for number, job_id in enumerate(in_line)}
+        shown = nsmallest(skip + limit, jobs, key=lambda job: _standing_on_a_page(job, place))[skip:]
+        return Page(self.describe(shown), Counter(job.state.name for job in jobs))
 
     def get_user_statistics(self) -> list[Plain]:
         """Usage, penalty and number of jobs of every registered user."""
@@ -527,3 +551,8 @@ class DataPlatform:
 
     def _weights(self) -> dict[UserName, float]:
         return {user.name: user.weight for user in self._users.all()}
+
+
+def _standing_on_a_page(job: Job, place: Mapping[JobId, int]) -> tuple[bool, float, bool, JobId]:
+    """Sorts jobs: what occupies the node, what stands in line by its place there, what waits for something else."""
+    return not isinstance(job.state, Occupying), place.get(job.id, math.inf), not isinstance(job.state, Queued), job.id

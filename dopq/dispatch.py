@@ -6,7 +6,7 @@ Not thread-safe: its owner holds the register's lock, under which alone the queu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -100,9 +100,9 @@ class Dispatch:
         """Take over when waiting jobs will start; replaces what was told before."""
         self._forecast = forecast
 
-    def first(self, count: int) -> list[JobId]:
-        """The first jobs of the queue, in its order."""
-        return self._standing.first(count) if self._standing else []
+    def first(self, count: int, among: Container[JobId] | None = None) -> list[JobId]:
+        """The first jobs of the queue, in its order: of all, or of those `among` which one looks."""
+        return self._standing.first(count, among) if self._standing else []
 
     def places(self, jobs: Iterable[Job], now: datetime) -> dict[JobId, Place]:
         """Where those of the jobs stand that wait for their turn, and when they will start."""

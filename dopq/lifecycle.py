@@ -7,6 +7,7 @@ all of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ from dopq.job import (
     GpuId,
     Held,
     Job,
+    JobSpec,
     Lease,
     Occupying,
     Outcome,
@@ -81,8 +83,8 @@ def released(job: Job, now: datetime) -> Building | Queued:
             raise WrongState(f"Job {job.id} is {job.state.name}, not held.")
 
 
-def again(job: Job, now: datetime) -> Queued:
-    """What a new job is that runs the image of `job`, which has ended, once more."""
+def again(job: Job, now: datetime, settings: Callable[[JobSpec], JobSpec]) -> Queued:
+    """What a new job is that runs the image of `job`, which has ended, once more; `settings` makes its spec."""
     work = work_of(job.state)
     if not isinstance(job.state, Ended):
         raise WrongState(f"Job {job.id} is {job.state.name}; only one that has ended can be run again.", "Wait for it.")
@@ -90,7 +92,7 @@ def again(job: Job, now: datetime) -> Queued:
         raise WrongState(f"Job {job.id} ended before it had an image.", "Hand its bundle in again.")
     if work.has_input:
         raise WrongState(f"The input of job {job.id} was removed when it ended.", "Hand its bundle in again.")
-    return Queued(replace(work, queued_at=now, after=(), retry=None))
+    return Queued(replace(work, spec=settings(work.spec), queued_at=now, after=(), retry=None))
 
 
 def begun(job: Job, gpus: frozenset[GpuId], part: float, rate: float, now: datetime) -> Starting:

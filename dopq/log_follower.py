@@ -9,8 +9,10 @@ from dopq.container_handler.engine import ContainerEngine, LogPiece
 from dopq.errors import EngineRefused
 from dopq.job import Job
 from dopq.log_mirror import LogMirror
+from dopq.log_times import LogTimes
 from dopq.results import Results
 from dopq.runner_settings import RunnerSettings, attempt_of
+from dopq.utils.clock import Clock
 from dopq.utils.crash_points import step
 from dopq.utils.log import logger
 
@@ -21,13 +23,20 @@ class LogFollower:
     """Follows the logs of containers. Thread-safe; each log is followed by one thread."""
 
     def __init__(
-        self, engine: ContainerEngine, results: Results, mirror: LogMirror, asking: Asking, settings: RunnerSettings
+        self,
+        engine: ContainerEngine,
+        results: Results,
+        mirror: LogMirror,
+        asking: Asking,
+        settings: RunnerSettings,
+        clock: Clock,
     ) -> None:
         self._engine = engine
         self._results = results
         self._mirror = mirror
         self._asking = asking
         self._settings = settings
+        self._clock = clock
 
     def follow(self, job: Job, *, over: bool = False) -> bool:
         """Write to a job's log what is not in it yet, until its process ends; whether that was all there was.
@@ -49,7 +58,9 @@ class LogFollower:
             return False
 
     def _said(self, job: Job) -> Iterator[LogPiece]:
+        path, times = self._results.log_file(job), LogTimes(self._results.log_times_file(job))
         for piece in self._engine.log(self._settings.container_of(job)):
             self._asking.check_on()  # before it is written: by now the next life of the node may write there
             yield piece
+            times.grew(self._clock.now(), path.stat().st_size)
             self._mirror.grew(job)

@@ -33,7 +33,7 @@ from dopq.certificate_folder import expiry_warning
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
-from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
+from dopq.container_handler.rules import Rules, rules_of
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.database import Database
@@ -213,7 +213,7 @@ class Node:
             self.system,
             self.node_table,
             request_shutdown,
-            rules_to_wire(rules),
+            rules,
             Accounts(self._database, tokens, clock, self._welcome),
         )
         self._audit = AuditLog(paths.audit, clock, is_registered=lambda name: users.by_name(name) is not None)

@@ -67,7 +67,7 @@ class Runner:
         self._walk = Walk(
             engine,
             Beginning(platform, engine, proof, results, self._namespaces, starts, settings, self._ask_to_stop),
-            LogFollower(engine, results, self._mirror, asking, settings),
+            LogFollower(engine, results, self._mirror, asking, settings, clock),
             self._processes,
             Ending(platform, results, self._sampler, probe, starts, self._removal, asking, settings, clock),
             asking,

@@ -5,7 +5,7 @@ Pure. To be asked only while nobody changes the queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from itertools import chain, islice
 
 from dopq.job import JobId
@@ -24,9 +24,11 @@ class Standing:
         self._queue = queue
         self._positions: dict[JobId, int] = {}
 
-    def first(self, count: int) -> list[JobId]:
-        """The first jobs in line. Takes no longer for a longer queue."""
-        return self._place(islice(self._ordered(), count))
+    def first(self, count: int, among: Container[JobId] | None = None) -> list[JobId]:
+        """The first jobs in line, of all or of those `among` which one looks. Goes no further than the last of them."""
+        places = ((job, place) for place, job in enumerate(self._ordered(), start=1) if among is None or job in among)
+        self._positions = dict(islice(places, count))
+        return list(self._positions)
 
     def position(self, job_id: JobId) -> int | None:
         """A waiting job's place in the queue, 1 for the next.
@@ -34,7 +36,8 @@ class Standing:
         Those that can never run here come after all that can, and those that are set aside last, the oldest first.
         """
         if job_id not in self._positions and job_id in self._queue:
-            self._place(chain(self._ordered(), sorted(self._queue.aside)))
+            in_order = chain(self._ordered(), sorted(self._queue.aside))
+            self._positions = {job: place for place, job in enumerate(in_order, start=1)}
         return self._positions.get(job_id)
 
     def why(self, job_id: JobId) -> Why | None:
@@ -46,11 +49,6 @@ class Standing:
         """Position and reason together."""
         position, cause = self.position(job_id), self.why(job_id)
         return Place(position, cause.reason) if position and cause else None
-
-    def _place(self, jobs: Iterable[JobId]) -> list[JobId]:
-        placed = list(jobs)
-        self._positions = {job: place for place, job in enumerate(placed, start=1)}
-        return placed
 
     def _ordered(self) -> Iterator[JobId]:
         view, beyond = self.decision.view, self.decision.beyond

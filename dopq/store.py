@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -39,6 +39,9 @@ from dopq.job import (
 )
 from dopq.lines import Turn
 from dopq.penalty import Account
+from dopq.selection import Selection
+
+EVERYTHING = Selection()
 
 _JOB = TypeAdapter(Job)
 # By the row's `state`: to try one kind after the other takes five times as long, and a start reads them all.
@@ -163,13 +166,20 @@ class Journal:
         """The user's newest job, or the one `skip` before it."""
         return next(iter(self._jobs("WHERE user = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (user, skip))), None)
 
-    def ended(self, limit: int, user: UserName | None = None) -> list[Job]:
-        """The history: ended jobs that were not cleared, the last to end first."""
-        whose, values = ("AND user = ?", (user, limit)) if user else ("", (limit,))
-        return self._jobs(
-            f"WHERE finished_at IS NOT NULL AND NOT cleared {whose} ORDER BY finished_at DESC, id DESC LIMIT ?",
-            values,
-        )
+    def ended(self, limit: int, wanted: Selection = EVERYTHING) -> list[Job]:
+        """The history: ended jobs that were not cleared, the last to end first; those of it that are wanted."""
+        conditions, values = ["finished_at IS NOT NULL", "NOT cleared"], list[Any]()
+        if wanted.user is not None:
+            conditions.append("user = ?")
+            values.append(wanted.user)
+        if wanted.states:
+            conditions.append(f"state IN ({', '.join('?' * len(wanted.states))})")
+            values += sorted(wanted.states)
+        if wanted.since is not None:  # both in UTC and written alike, so that their texts sort as they do
+            conditions.append("finished_at >= ?")
+            values.append(wanted.since.astimezone(UTC).isoformat())
+        where = f"WHERE {' AND '.join(conditions)} ORDER BY finished_at DESC, id DESC LIMIT ?"
+        return self._jobs(where, (*values, limit))
 
     def counts(self) -> dict[tuple[UserName, StateName], int]:
         """How many jobs each user has in each state, cleared ones included."""
@@ -211,7 +221,7 @@ class Journal:
         return str(rows[0][0]) if rows else None
 
     def _jobs(self, where: str, values: Sequence[Any] = ()) -> list[Job]:
-        # `where` is always one of this class's own literals; values travel as parameters.
+        # `where` is always made of this class's own literals; values travel as parameters.
         rows = self._db.rows(f"SELECT state, record FROM jobs {where}", values)  # noqa: S608 - see above
         try:
             return [_job(state, record) for state, record in rows]

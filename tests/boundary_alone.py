@@ -11,6 +11,8 @@ from typing import Any
 from dopq.boundary import Boundary
 from dopq.boundary.identity import identify_by
 from dopq.config import RemoteSettings
+from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.rules import Rules
 from dopq.controller import DopqController
 from dopq.uploads import Uploads
 from dopq.utils.clock import Clock
@@ -34,7 +36,8 @@ def boundary_alone(
     """A boundary that answers, for as long as the body runs; `clock`: else one that stands; `more`: see `Boundary`."""
     home = Home(folder, clock=clock)
     uploads = Uploads(home.paths.uploads, home.paths.spool, 10 * 2**20, lambda _bytes: None)
-    controller = DopqController(home.platform, home.results, uploads, dict, dict, lambda: None, {}, home.accounts)
+    rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400))
+    controller = DopqController(home.platform, home.results, uploads, dict, dict, lambda: None, rules, home.accounts)
     given = settings or RemoteSettings(port=0)
     boundary = Boundary(controller, given, identify=identify_by(home.users, home.logins), audit=lambda *_: None, **more)
     boundary.start()

@@ -21,7 +21,7 @@ from dopq.caller import LOCAL
 from dopq.config import QueueSettings
 from dopq.container_handler.archive import Limits
 from dopq.container_handler.container_config import SpecDefaults
-from dopq.container_handler.rules import Rules, rules_to_wire
+from dopq.container_handler.rules import Rules
 from dopq.controller import DopqController
 from dopq.data_platform import DataPlatform
 from dopq.database import Database
@@ -72,7 +72,7 @@ class InMemoryNode:
             system=self._system,
             nodes=dict,
             request_shutdown=self._stop,
-            limits=rules_to_wire(self.rules),
+            rules=self.rules,
             accounts=Accounts(self.database, self.logins, self.clock, lambda _user: None),
         )
 

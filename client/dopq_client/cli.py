@@ -1,96 +1,80 @@
 """`dopq-client`: the users' command.
 
-Verbs import what they need when they run: `--version`, `--help` and completion have to answer at once.
+Every verb is loaded when it is called: `--version`, `--help` and completion have to answer at once.
 """
 
 from __future__ import annotations
 
-import errno
-import traceback
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dopq import __version__
-from dopq.errors import DopqError
-from dopq_client import (
-    failures,
-    verbs_account,
-    verbs_bundle,
-    verbs_jobs,
-    verbs_login,
-    verbs_node,
-    verbs_queue,
-    verbs_results,
-)
-from dopq_client.exits import Exit
+from dopq_client import ending
+from dopq_client.catalogue import SECTIONS, VERBS
 from dopq_client.options import profile_option
 from dopq_client.session import Session
 
-SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Bundles": (verbs_bundle.new, verbs_bundle.check, verbs_bundle.schema),
-    "Jobs": (
-        verbs_jobs.submit,
-        verbs_jobs.status,
-        verbs_queue.why,
-        verbs_jobs.wait,
-        verbs_queue.cancel,
-        verbs_queue.hold,
-        verbs_queue.release,
-        verbs_queue.rerun,
-        verbs_jobs.history,
-    ),
-    "Results": (verbs_results.logs, verbs_results.fetch),
-    "Node": (verbs_node.users, verbs_node.system),
-    "Account": (
-        verbs_login.register,
-        verbs_login.login,
-        verbs_account.whoami,
-        verbs_account.passwd,
-        verbs_account.logout,
-    ),
-    "Admins": (
-        verbs_node.lock,
-        verbs_node.unlock,
-        verbs_node.drain,
-        verbs_node.undrain,
-        verbs_node.clear_history,
-        verbs_node.shutdown_queue,
-    ),
-}
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Verbs(click.Group):
-    """The verbs in their sections, and the one place where errors become words and exit codes."""
+    """The verbs in their sections, each loaded when it is asked for, and the one place where errors end."""
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every verb's name."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """A verb, by its name."""
+        if cmd_name not in self.commands and cmd_name in VERBS:
+            module = importlib.import_module(f"dopq_client.{VERBS[cmd_name].module}")
+            verb: click.Command = getattr(module, cmd_name.replace("-", "_"))
+            self.add_command(profile_option(verb))
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """List the verbs section by section."""
-        width = max(len(name) for name in self.commands)
+        width = max(map(len, VERBS))
+        room = max(formatter.width - width - 6, 10)
         for title, verbs in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl(
-                    [(str(verb.name).ljust(width), verb.get_short_help_str(formatter.width)) for verb in verbs]
-                )
+                rows = [(name.ljust(width), _shortened(entry.line, room)) for name, entry in verbs.items()]
+                formatter.write_dl(rows)
 
-    def invoke(self, context: click.Context) -> Any:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs and options that begin so; none is loaded for that."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(name, help=VERBS[name].line) for name in VERBS if name.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the verb. Nothing but an exit code and words leaves here; a traceback only with --debug."""
-        session = context.ensure_object(Session)
+        session = ctx.ensure_object(Session)
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
             raise
-        except (KeyboardInterrupt, click.Abort):
-            session.note("\nInterrupted.")
-            context.exit(Exit.INTERRUPTED)
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # whoever read our output has gone; click ends quietly
-            if session.debug:
-                traceback.print_exc()
-            known = error if isinstance(error, DopqError) else failures.defect(error)
-            context.exit(failures.fail(session, known))
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it ends in words
+            ctx.exit(ending.code_of(session, error))
         finally:
             session.close()
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line, and see its output off."""
+        ending.let_no_character_fail()
+        try:
+            return super().main(*args, **extra)
+        except SystemExit as end:
+            raise SystemExit(ending.flushed(end.code)) from None
+
+
+def _shortened(line: str, room: int) -> str:
+    """A line of `--help`, cut where there is no room for it."""
+    return line if len(line) <= room else f"{line[: room - 3].rstrip()}..."
 
 
 @click.group(
@@ -105,11 +89,6 @@ class Verbs(click.Group):
 def main(context: click.Context, debug: bool) -> None:
     """Hand jobs to a DoPQ node, watch them, and get their results."""
     context.ensure_object(Session).debug = debug
-
-
-for _verbs in SECTIONS.values():
-    for _verb in _verbs:
-        main.add_command(profile_option(_verb))
 
 
 if __name__ == "__main__":

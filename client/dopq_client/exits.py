@@ -50,7 +50,7 @@ _FAMILIES: tuple[tuple[type[DopqError], Exit], ...] = (
 
 def exit_of_error(error: DopqError) -> Exit:
     """The exit code of a command that ended with `error`."""
-    if error.code == "wait_timed_out":  # by code: its class lives in client.py, which `--help` need not load
+    if error.code == "wait_timed_out":  # by code: its class lives in waiting.py, which `--help` need not load
         return Exit.HELD if error.details.get("all_held") else Exit.TIMED_OUT
     return next((code for family, code in _FAMILIES if isinstance(error, family)), Exit.DEFECT)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from dopq.errors import DopqError, InvariantBroken
+from dopq.errors import DopqError, InvariantBroken, ServiceUnreachable
 from dopq.wire import error_to_wire
 from dopq_client.exits import Exit, exit_of_error
 from dopq_client.session import Session
@@ -40,9 +40,9 @@ def defect(error: Exception) -> InvariantBroken:
 def each(
     session: Session, things: Iterable[Thing], act: Callable[[Thing], Made]
 ) -> tuple[list[Made], list[dict[str, object]], int]:
-    """Do something with every thing, going on after those with which it fails.
+    """Do something with every thing, going on after those with which it fails; but no further than a service answers.
 
-    Returns what came of it, the errors as plain data (`reference` names the thing), and the first error's exit code.
+    Returns what came of it, the errors as plain data (`reference` names the thing), and the worst exit code.
     """
     made: list[Made] = []
     errors: list[dict[str, object]] = []
@@ -53,5 +53,7 @@ def each(
         except DopqError as error:
             tell(session, error)
             errors.append({"reference": str(thing), **error_to_wire(error)})
-            code = code or exit_of_error(error)
+            code = max(code, exit_of_error(error))
+            if isinstance(error, ServiceUnreachable):
+                break
     return made, errors, code

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from dopq.wire import SCHEMA_VERSION
-from dopq_client import settings
+from dopq_client.screen import local_now, show
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from datetime import datetime
 
     from dopq_client.account import Account, LocalService
     from dopq_client.client import DopqClient
     from dopq_client.link import Link
+    from dopq_client.screen import Shown
 
 
 def open_link(account: Account | LocalService) -> Link:
@@ -47,6 +45,8 @@ class Session:
 
     def account(self) -> Account | LocalService:
         """The account in force. Raises as `settings.load` does."""
+        from dopq_client import settings
+
         return settings.load(self.profile)
 
     def client(self, account: Account | LocalService | None = None) -> DopqClient:
@@ -64,33 +64,29 @@ class Session:
 
     # --- the screen ---------------------------------------------------------------------------------------------------
 
-    def answer(self, data: dict[str, object], view: Callable[[datetime], RenderableType]) -> None:
+    def answer(self, data: Mapping[str, object], view: Callable[[datetime], Shown]) -> None:
         """What was asked for: `data` as JSON, or for people the `view` of it, both on stdout."""
         if self.as_json:
             self.json_out(data, indent=2)
         else:
-            _print(console(), view(datetime.now(UTC).astimezone()))
+            show(view(local_now()))
 
-    def say(self, text: str | RenderableType) -> None:
+    def say(self, text: Shown) -> None:
         """Something for people besides the answer: on stdout, with --json on stderr."""
-        _print(console(stderr=self.as_json), text)
+        show(text, stderr=self.as_json)
 
-    def note(self, text: str | RenderableType) -> None:
+    def note(self, text: Shown) -> None:
         """Something about the run itself, such as progress: on stderr always."""
-        _print(console(stderr=True), text)
+        show(text, stderr=True)
 
-    def json_out(self, data: dict[str, object], indent: int | None = None) -> None:
+    def json_out(self, data: Mapping[str, object], indent: int | None = None) -> None:
         """One JSON object on stdout. ASCII only, so that it can do no harm on a terminal either."""
-        sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION} | data, indent=indent) + "\n")
+        import json
 
+        from dopq.wire import SCHEMA_VERSION
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that reads no markup, emoji codes or highlights out of what it prints. Honours NO_COLOR and pipes."""
-    from rich.console import Console
+        sys.stdout.write(json.dumps({"schema_version": SCHEMA_VERSION} | dict(data), indent=indent) + "\n")
 
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-
-
-def _print(on: Console, text: str | RenderableType) -> None:
-    # Nothing is cut off: a path or a fingerprint that is too long for a line goes on in the next, and can be copied.
-    on.print(text, soft_wrap=isinstance(text, str), crop=False)
+    def flush(self) -> None:
+        """Let whoever reads our output have all of it now."""
+        sys.stdout.flush()

@@ -54,6 +54,14 @@ class JobInfo(TypedDict):
     bundle: str | None
 
 
+class JobsPage(TypedDict):
+    """Some of the jobs that have not ended; `total` and, by state, `counts` say of how many."""
+
+    jobs: list[JobInfo]
+    total: int
+    counts: dict[str, int]
+
+
 class Term(TypedDict):
     """What one user's place in the fair order is made of; the smallest `expected_penalty` goes first."""
 
@@ -116,10 +124,11 @@ class Hello(TypedDict):
 
 
 class FetchedFile(TypedDict):
-    """A result that was written: its path below the target folder and its size in bytes."""
+    """A result that is here: its path below the target folder, its size in bytes, and whether it was here before."""
 
     path: str
     size: int
+    kept: bool
 
 
 def is_told_in_full(job: JobInfo) -> bool:

@@ -50,7 +50,7 @@ def logout(context: click.Context) -> None:
 @json_option
 @click.pass_obj
 def whoami(session: Session) -> None:
-    """Show as whom the service knows you, where it is, and until when your token holds."""
+    """Show as whom the service knows you, and where it is. Also until when your token holds."""
     from dopq_client.words import known_as
 
     account = session.account()

@@ -37,9 +37,9 @@ def new(session: Session, folder: Path, template: str) -> None:
 @json_option
 @click.pass_context
 def check(context: click.Context, bundle: Path, config: Path | None) -> None:
-    """Say all that a node would find wrong with a zip, tar or folder; exit code 2 if there is anything.
+    """Say all that a node would find wrong with a zip, tar or folder.
 
-    By the limits of your service where it can be reached, else by DoPQ's defaults.
+    Exit code 2 if there is anything. By the limits of your service where it can be reached, else by DoPQ's defaults.
     """
     from dopq.errors import BundleRejected
     from dopq_client import gate
@@ -71,7 +71,7 @@ def check(context: click.Context, bundle: Path, config: Path | None) -> None:
     help="Of job.toml, or of container_config.json.",
 )  # fmt: skip
 def schema(spec_format: str) -> None:
-    """Print the JSON Schema of a job's settings file, for editors that complete and check."""
+    """Print the JSON Schema of a job's settings file, for editors. They complete and check by it."""
     from dopq_client import gate
 
     told = json.dumps(gate.schema(spec_format), indent=2)  # type: ignore[arg-type] # one of the choices

@@ -37,7 +37,7 @@ def login(
     ca: Path | None,
     fingerprint: str | None,
 ) -> None:
-    """Log in to a service, and remember it; without HOST to the one that is remembered.
+    """Log in to a service, and remember it. Without HOST to the one that is remembered.
 
     The first time it shows the fingerprint of the service's certificate for a yes. Afterwards it takes no other one.
     """

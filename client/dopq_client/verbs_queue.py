@@ -1,28 +1,31 @@
-"""Verbs about the queue: why, cancel, hold, release, rerun."""
+"""Verbs about the queue: why, cancel, hold, release."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 
+from dopq_client.exits import Exit
 from dopq_client.failures import each
-from dopq_client.options import jobs_argument, json_option
+from dopq_client.options import json_option
 from dopq_client.session import Session
 from dopq_client.shapes import JobInfo
+from dopq_client.targets import LIVE, Targets, agreed, targets_options, yes_option
 
 
 @click.command()
-@jobs_argument
+@targets_options
 @click.option("--explain", is_flag=True, help="Also what the order of the users is made of.")
 @json_option
 @click.pass_context
-def why(context: click.Context, jobs: tuple[str, ...], explain: bool) -> None:
+def why(context: click.Context, targets: Targets, explain: bool) -> None:
     """Say why jobs wait: for what, held by whom, and until when at the latest."""
     from dopq_client.views import explanations
 
     session: Session = context.obj
-    told, errors, code = each(session, jobs, session.client().explain)
+    client = session.client()
+    told, errors, code = each(session, targets.references(client, ("building", "held", "queued")), client.explain)
     if told or session.as_json:
         session.answer(
             {"explanations": told, "errors": errors},
@@ -32,52 +35,65 @@ def why(context: click.Context, jobs: tuple[str, ...], explain: bool) -> None:
 
 
 @click.command()
-@jobs_argument
+@targets_options
+@yes_option
 @json_option
 @click.pass_context
-def cancel(context: click.Context, jobs: tuple[str, ...]) -> None:
+def cancel(context: click.Context, targets: Targets, yes: bool) -> None:
     """Cancel jobs. One that runs is stopped first; its logs and outputs so far are kept."""
     session: Session = context.obj
-    context.exit(_change(session, jobs, session.client().cancel))
+    client = session.client()
+    context.exit(change(session, targets, targets.references(client, LIVE), client.cancel, "cancel", yes=yes))
 
 
 @click.command()
-@jobs_argument
+@targets_options
+@yes_option
 @json_option
 @click.pass_context
-def hold(context: click.Context, jobs: tuple[str, ...]) -> None:
+def hold(context: click.Context, targets: Targets, yes: bool) -> None:
     """Keep jobs out of the queue until they are released."""
     session: Session = context.obj
-    context.exit(_change(session, jobs, session.client().hold))
+    client = session.client()
+    references = targets.references(client, ("building", "queued"))
+    context.exit(change(session, targets, references, client.hold, "hold", yes=yes))
 
 
 @click.command()
-@jobs_argument
+@targets_options
+@yes_option
 @json_option
 @click.pass_context
-def release(context: click.Context, jobs: tuple[str, ...]) -> None:
+def release(context: click.Context, targets: Targets, yes: bool) -> None:
     """Let held jobs go on. What an admin holds only an admin releases."""
     session: Session = context.obj
-    context.exit(_change(session, jobs, session.client().release))
+    client = session.client()
+    context.exit(change(session, targets, targets.references(client, ("held",)), client.release, "release", yes=yes))
 
 
-@click.command()
-@jobs_argument
-@json_option
-@click.pass_context
-def rerun(context: click.Context, jobs: tuple[str, ...]) -> None:
-    """Run ended jobs again, as new jobs with the same settings and image."""
-    session: Session = context.obj
-    context.exit(_change(session, jobs, session.client().rerun))
-
-
-def _change(session: Session, jobs: tuple[str, ...], change: Callable[[str], JobInfo]) -> int:
-    """Change each job, tell how all are now; the exit code."""
+def change(
+    session: Session,
+    targets: Targets,
+    references: Sequence[str],
+    act: Callable[[str], JobInfo],
+    does: str,
+    *,
+    yes: bool,
+) -> int:
+    """Change each job, if that is agreed to, and tell how it is then; the exit code."""
     from dopq_client.words import outcome
 
-    changed, errors, code = each(session, jobs, change)
+    if not agreed(session, targets, references, does, yes=yes):
+        return Exit.REFUSED
+
+    def told(reference: str) -> JobInfo:
+        job = act(reference)
+        session.say(outcome(job))
+        return job
+
+    changed, errors, code = each(session, references, told)
     if session.as_json:
         session.json_out({"jobs": changed, "errors": errors}, indent=2)
-    for job in changed:
-        session.say(outcome(job))
+    elif not references:
+        session.say(f"There is no job to {does}.")
     return code

@@ -13,7 +13,7 @@ from dopq.clean import clean
 from dopq.errors import DopqError
 from dopq.job import StateName
 from dopq_client.shapes import Explanation, JobInfo, UserStatistics, is_told_in_full
-from dopq_client.words import NOTHING, at_the_latest, elapsed, local, outcome, reason, since, size, span, start
+from dopq_client.words import NOTHING, at_the_latest, local, outcome, reason, size, span, start
 
 NARROW = 79
 """Characters in a line of the narrowest terminal that we think of."""
@@ -33,36 +33,6 @@ _STYLES: dict[str, str] = {
 def state_text(state: str) -> Text:
     """A state in its colour; whatever ended badly is red."""
     return Text(clean(state), _STYLES.get(state, "bold red"))
-
-
-def jobs_table(jobs: Sequence[JobInfo], now: datetime, nothing: str = "No jobs wait or run.") -> RenderableType:
-    """Jobs, one a line."""
-    if not jobs:
-        return Text(nothing)
-    table = _table()
-    for heading, options in {
-        "JOB": {"justify": "right", "no_wrap": True},
-        "NAME": {"no_wrap": True, "max_width": 18},
-        "USER": {"no_wrap": True, "max_width": 12},
-        "STATE": {"no_wrap": True, "min_width": 9},
-        "GPUS": {"justify": "right", "no_wrap": True},
-        "FOR": {"justify": "right", "no_wrap": True},
-        "WHY": {},
-    }.items():
-        table.add_column(heading, overflow="ellipsis", **options)  # type: ignore[arg-type] # each is as rich names it
-    for job in jobs:
-        gpus = NOTHING if job["num_gpus"] is None else str(job["num_gpus"])
-        table.add_row(
-            str(job["id"]),
-            clean(job["name"]),
-            clean(job["user"]),
-            state_text(job["state"]),
-            gpus,
-            elapsed(since(job), now),
-            # The only column that may shrink, so that the others stay whole; still one line a job.
-            Text(_why(job), no_wrap=True, overflow="ellipsis"),
-        )
-    return table
 
 
 def job_cards(jobs: Sequence[JobInfo], now: datetime) -> RenderableType:
@@ -195,10 +165,6 @@ def error_text(error: DopqError) -> RenderableType:
 def _overflow(text: str) -> OverflowMethod:
     """What is longer than a line, such as a fingerprint, is left to the terminal to break, so that it can be copied."""
     return "ignore" if max(map(len, text.split()), default=0) > NARROW else "fold"
-
-
-def _why(job: JobInfo) -> str:
-    return f"#{job['position']} {reason(job)}" if job["position"] else reason(job)
 
 
 def _counts(jobs: Mapping[str, int]) -> tuple[int, int, int]:

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from dopq.container_handler.bundle_name import slug
-from dopq.container_handler.quantities import parse_time
 from dopq.container_handler.refusal import refusal, shown
 from dopq.container_handler.slots import SlotsAsked, in_slots, slots_problems
 from dopq.container_handler.spec_fields import (
@@ -36,6 +35,7 @@ from dopq.container_handler.spec_fields import (
     Words,
 )
 from dopq.container_handler.spec_file import read_table
+from dopq.durations import parse_duration
 from dopq.job import JobSpec, Problem
 
 JSON_FILE = "container_config.json"
@@ -190,18 +190,30 @@ def read_spec(files: Mapping[str, bytes], *, default_name: str, defaults: SpecDe
     if len(files) > 1:
         problems.append(Problem("bundle", f"it has both {JSON_FILE} and {TOML_FILE}", "Keep one of them."))
     for file, content in files.items():
-        model: type[ContainerConfig | JobToml] = ContainerConfig if file == JSON_FILE else JobToml
-        table, wrong = read_table(file, content)
-        problems += wrong + _refused_for_now(file, table) + _beyond(file, table, user, defaults)
-        problems += slots_problems(file, _ask(file, table), defaults.slots_per_gpu)
-        try:
-            base = model.model_validate(_honoured(file, table)).to_spec(base)
-            base = in_slots(base, _ask(file, table), defaults.slots_per_gpu)
-        except ValidationError as error:
-            problems += [_problem(file, model, item) for item in error.errors(include_url=False)]
+        table, unread = read_table(file, content)
+        base, wrong = spec_of_table(file, table, base, user, defaults)
+        problems += unread + wrong
     if problems:
         raise refusal(problems)
     return base
+
+
+def spec_of_table(
+    file: str, table: Mapping[str, Any], base: JobSpec, user: str | None, defaults: SpecDefaults
+) -> tuple[JobSpec, list[Problem]]:
+    """`base` with all that a table says, which stands in a file of that name; and all that is wrong with it.
+
+    `user` as for `read_spec`.
+    """
+    model: type[ContainerConfig | JobToml] = ContainerConfig if file == JSON_FILE else JobToml
+    problems = _refused_for_now(file, table) + _beyond(file, table, user, defaults)
+    problems += slots_problems(file, _ask(file, table), defaults.slots_per_gpu)
+    try:
+        base = model.model_validate(_honoured(file, table)).to_spec(base)
+        base = in_slots(base, _ask(file, table), defaults.slots_per_gpu)
+    except ValidationError as error:
+        problems += [_problem(file, model, item) for item in error.errors(include_url=False)]
+    return base, problems
 
 
 def _refused_for_now(file: str, table: Mapping[str, Any]) -> list[Problem]:
@@ -222,7 +234,7 @@ def _beyond(file: str, table: Mapping[str, Any], user: str | None, defaults: Spe
     if file == JSON_FILE and user is not None and isinstance(executor, str) and executor != user:
         what = f"it says {shown(executor)}, but {shown(user)} handed the bundle in"
         problems.append(Problem(f"{file}: executor_name", what, f'Write "{user}", or leave it out.'))
-    seconds = parse_time(limit) if file == TOML_FILE and isinstance(limit, str) else None
+    seconds = parse_duration(limit) if file == TOML_FILE and isinstance(limit, str) else None
     if seconds is not None and seconds > defaults.max_time_limit_s:
         what = f"{shown(limit)} is more than the {defaults.max_time_limit_s} seconds that this node allows"
         problems.append(Problem(f"{file}: time_limit", what, f'Write "{defaults.max_time_limit_s}s" or less.'))

@@ -1,4 +1,4 @@
-"""Sizes and times as people write them in a spec: `512m`, `1.5g`, `90m`, `2h`."""
+"""Sizes as people write them in a spec: `512m`, `1.5g`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from decimal import Decimal
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([kmgt])i?b?", re.IGNORECASE | re.ASCII)
 _SIZE_FACTOR = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?([smhd])", re.IGNORECASE | re.ASCII)
-_TIME_FACTOR = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_size(text: str) -> int | None:
@@ -19,7 +17,7 @@ def parse_size(text: str) -> int | None:
     return int(Decimal(found[1]) * _SIZE_FACTOR[found[2].lower()])
 
 
-def parse_time(text: str) -> int | None:
-    """Whole seconds, rounded down. None when it is no time, or has no unit (Slurm reads bare numbers as minutes)."""
-    found = _TIME.fullmatch(text.strip())
-    return int(Decimal(found[1]) * _TIME_FACTOR[found[2].lower()]) if found else None
+def size_in_words(size_bytes: int) -> str:
+    """The shortest way to write a size that `parse_size` reads back; in bytes where no unit fits, as text of digits."""
+    unit = next((unit for unit in ("t", "g", "m", "k") if size_bytes and size_bytes % _SIZE_FACTOR[unit] == 0), "")
+    return f"{size_bytes // _SIZE_FACTOR.get(unit, 1)}{unit}"

@@ -16,8 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from dopq.config import MOST_SLOTS, PYTHON_VERSION
 from dopq.container_handler.bundle_name import slug
-from dopq.container_handler.quantities import parse_size, parse_time
+from dopq.container_handler.quantities import parse_size
 from dopq.container_handler.refusal import shown
+from dopq.durations import parse_duration
 from dopq.job import After, JobSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
@@ -62,7 +63,7 @@ def _size(value: object) -> int:
 
 
 def _time(value: object) -> int:
-    seconds = parse_time(value) if isinstance(value, str) else None
+    seconds = parse_duration(value) if isinstance(value, str) else None
     if seconds is None:
         raise wrong(f"{shown(value)} is no time", 'Write a number and its unit, such as "2h", "90m" or "45s".')
     if not 1 <= seconds <= _MOST_SECONDS:
@@ -160,7 +161,7 @@ def _after_one(entry: object) -> After:
 _SIZE_PATTERN = r"^\s*[0-9]{1,15}([.][0-9]{1,6})? ?[kKmMgGtT][iI]?[bB]?\s*$"
 _SIZE_TEXT = {"type": "string", "pattern": _SIZE_PATTERN, "examples": ["512m", "20g"]}
 _SIZE_BYTES = {"type": "integer", "minimum": _LEAST_BYTES, "maximum": _MOST_BYTES, "description": "bytes"}
-_TIME_PATTERN = r"^\s*[0-9]{1,9}([.][0-9]{1,6})? ?[sSmMhHdD]\s*$"
+_TIME_PATTERN = r"^\s*[0-9]{1,9}([.][0-9]{1,6})? ?([sS]|[mM]([iI][nN])?|[hH]|[dD])\s*$"
 _TIME_TEXT = {"type": "string", "pattern": _TIME_PATTERN, "examples": ["2h", "90m"]}
 _WORD = {"type": "string", "maxLength": _LONGEST_TEXT}
 _WORD_LIST = {"type": "array", "items": _WORD, "minItems": 1, "maxItems": _MOST_WORDS}

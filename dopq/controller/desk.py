@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dopq.accounts import Accounts
+from dopq.container_handler.rules import Rules
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed
 from dopq.job import Job, JobId
@@ -20,7 +21,7 @@ from dopq.wire import Plain, public
 class Desk:
     """The parts of one node; `system`, `nodes` and `request_shutdown` are what is asked of the node itself.
 
-    `limits` are those by which it judges bundles (`container_handler.rules.rules_to_wire`).
+    `rules` are those by which it judges bundles.
     """
 
     platform: DataPlatform
@@ -29,7 +30,7 @@ class Desk:
     system: Callable[[], Plain]
     nodes: Callable[[], Table]
     request_shutdown: Callable[[], None]
-    limits: Plain
+    rules: Rules
     accounts: Accounts
 
     def own(self, caller: User, reference: str) -> Job:

@@ -9,6 +9,7 @@ from pydantic import Field
 from dopq import __version__
 from dopq.access import Access, remote
 from dopq.caller import Caller
+from dopq.container_handler.rules import rules_to_wire
 from dopq.controller.arguments import Secret, Text
 from dopq.controller.desk import Desk
 from dopq.tokens import Issued
@@ -35,7 +36,7 @@ class FrontDoor(Desk):
     @remote(Access.ANYBODY)
     def get_limits(self, caller: Caller) -> Plain:  # noqa: ARG002 - nothing secret, and needed before a login
         """The limits and allow-lists by which bundles are judged here, for `dopq-client check`."""
-        return self.limits
+        return rules_to_wire(self.rules)
 
     @remote(Access.USER)
     def whoami(self, caller: User) -> Plain:

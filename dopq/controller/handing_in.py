@@ -8,9 +8,11 @@ from pydantic import Field
 
 from dopq.access import Access, Whose, remote
 from dopq.container_handler.bundle_name import name_from_bundle
-from dopq.controller.arguments import BundleName, Key, Offset, Reference
+from dopq.container_handler.rerun_settings import changed, settings_to_wire
+from dopq.controller.arguments import BundleName, Changes, Key, Offset, Reference
 from dopq.controller.desk import Desk
-from dopq.errors import StateUnwritable
+from dopq.errors import StateUnwritable, WrongState
+from dopq.job import JobSpec, work_of
 from dopq.uploads import CHUNK_BYTES, rerun_id, upload_id
 from dopq.users import User
 from dopq.wire import Plain
@@ -51,6 +53,22 @@ class HandingIn(Desk):
         return self.one(caller, job)
 
     @remote(Access.USER, Whose.OWN_ALONE, changes=True)
-    def rerun_job(self, caller: User, reference: Reference, key: Key) -> Plain:
-        """Run one of the caller's ended jobs again, as a new job. The same `key` always answers with the same job."""
-        return self.one(caller, self.platform.rerun(reference, caller.name, rerun_id(caller.name, key)))
+    def rerun_job(self, caller: User, reference: Reference, key: Key, changes: Changes | None = None) -> Plain:
+        """Run one of the caller's ended jobs again, as a new job, with other settings where there are `changes`.
+
+        The same `key` always answers with the same job.
+        """
+
+        def settings(spec: JobSpec) -> JobSpec:
+            return changed(spec, changes, self.rules.defaults) if changes else spec
+
+        return self.one(caller, self.platform.rerun(reference, caller.name, rerun_id(caller.name, key), settings))
+
+    @remote(Access.USER, Whose.OWN)
+    def get_job_settings(self, caller: User, reference: Reference) -> Plain:
+        """The settings of one of the caller's jobs that may be others when it is run again, as in job.toml."""
+        job = self.own(caller, reference)
+        work = work_of(job.state)
+        if work is None:
+            raise WrongState(f"Job {job.id} has no settings: its bundle has not been read, or was refused.")
+        return settings_to_wire(work.spec)

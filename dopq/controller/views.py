@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
+from collections.abc import Sequence
 
 from dopq.access import Access, Whose, remote
+from dopq.controller.arguments import Limit, Skip, States, Text, Time
 from dopq.controller.desk import Desk, may_act_for, told
+from dopq.job import StateName, UserName
 from dopq.peers.table import table_to_wire
+from dopq.selection import Selection
 from dopq.users import User
 from dopq.wire import Plain
 
@@ -24,18 +25,38 @@ class Views(Desk):
         return told(caller, self.platform.get_running_info())
 
     @remote(Access.USER, Whose.EVERYBODYS)
-    def get_enqueued_containers_info(
-        self, caller: User, limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    ) -> list[Plain]:
+    def get_enqueued_containers_info(self, caller: User, limit: Limit = 1000) -> list[Plain]:
         """Jobs before their start, in queue order."""
         return told(caller, self.platform.get_enqueued_container_list(limit))
 
     @remote(Access.USER, Whose.EVERYBODYS)
     def get_containers_history_info(
-        self, caller: User, limit: Annotated[int, Field(ge=1, le=10_000)] = 100, mine: bool = False
+        self,
+        caller: User,
+        limit: Limit = 100,
+        mine: bool = False,
+        user: Text | None = None,
+        states: States = (),
+        since: Time | None = None,
     ) -> list[Plain]:
-        """Ended jobs, the last to end first; `mine`: only the caller's."""
-        return told(caller, self.platform.get_completed_containers_info(limit, caller.name if mine else None))
+        """Ended jobs, the last to end first; what is given besides says which."""
+        wanted = Selection(_whose(caller, mine, user), _of(states), since)
+        return told(caller, self.platform.get_completed_containers_info(limit, wanted))
+
+    @remote(Access.USER, Whose.EVERYBODYS)
+    def get_jobs(
+        self,
+        caller: User,
+        limit: Limit = 50,
+        skip: Skip = 0,
+        mine: bool = False,
+        user: Text | None = None,
+        states: States = (),
+    ) -> Plain:
+        """A page of the jobs that have not ended, and how many there are: first those that run, then the queue."""
+        page = self.platform.page(Selection(_whose(caller, mine, user), _of(states)), limit, skip)
+        counts = {str(state): count for state, count in page.counts.items()}
+        return {"jobs": told(caller, page.jobs), "total": sum(counts.values()), "counts": counts}
 
     @remote(Access.USER)
     def get_dopq_system_status(self, caller: User) -> Plain:
@@ -53,3 +74,11 @@ class Views(Desk):
     def get_nodes(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see the neighbourhood
         """The node table: every node that this one knows, itself included."""
         return table_to_wire(self.nodes())
+
+
+def _whose(caller: User, mine: bool, user: str | None) -> UserName | None:
+    return caller.name if mine else UserName(user) if user is not None else None
+
+
+def _of(states: Sequence[str]) -> frozenset[StateName]:
+    return frozenset(StateName(state) for state in states)

@@ -23,6 +23,8 @@ from dopq.boundary import Boundary
 from dopq.boundary.identity import identify_by
 from dopq.caller import Caller
 from dopq.config import RemoteSettings
+from dopq.container_handler.container_config import SpecDefaults
+from dopq.container_handler.rules import Rules
 from dopq.controller import DopqController
 from dopq.errors import (
     DopqError,
@@ -87,7 +89,7 @@ class Node:
             uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 10 * 2**20, lambda _bytes: None),
             system=self._system,
             nodes=dict,
-            limits={"max_bundle_bytes": 1},
+            rules=Rules(SpecDefaults(gpus=1, max_time_limit_s=86400)),
             request_shutdown=self._stop,
             accounts=self.home.accounts,
         )

@@ -22,6 +22,8 @@ from dopq.room import Capacity
 from dopq.wire import problem_to_wire
 from dopq_client import system_view, views, words
 from dopq_client.client import DopqClient
+from dopq_client.jobs_table import JobsTable
+from dopq_client.screen import Lines
 from tests.in_memory_node import InMemoryNode
 
 SCREENS = Path(__file__).parent / "screens"
@@ -74,7 +76,7 @@ def now(node: InMemoryNode) -> datetime:
     return node.clock.now().astimezone(ZONE)
 
 
-def check(name: str, *parts: RenderableType, width: int) -> None:
+def check(name: str, *parts: RenderableType | Lines, width: int) -> None:
     """Compare what a plain terminal of that width shows with the file."""
     console = Console(
         file=StringIO(),
@@ -86,7 +88,8 @@ def check(name: str, *parts: RenderableType, width: int) -> None:
         force_terminal=False,
     )
     for part in parts:
-        console.print(part)
+        for drawn in part.lines(width, colour=False) if isinstance(part, Lines) else [part]:
+            console.print(drawn, soft_wrap=isinstance(part, Lines))
     assert isinstance(console.file, StringIO)
     shown = "".join(line.rstrip() + "\n" for line in console.file.getvalue().splitlines())
     assert all(len(line) <= width for line in shown.splitlines())
@@ -101,23 +104,23 @@ width = pytest.mark.parametrize("width", [80, 120])
 
 @width
 def test_what_runs_and_waits(busy: InMemoryNode, client: DopqClient, width: int) -> None:
-    check("jobs", views.jobs_table(client.jobs(), now(busy)), width=width)
+    check("jobs", JobsTable(client.jobs(), now(busy)), width=width)
 
 
 @width
 def test_what_runs_and_waits_as_a_user_sees_it(busy: InMemoryNode, annas: DopqClient, width: int) -> None:
     jobs = [*annas.jobs(), *annas.history()]
-    check("of_others", views.jobs_table(jobs, now(busy)), views.job_cards([annas.job(6)], now(busy)), width=width)
+    check("of_others", JobsTable(jobs, now(busy)), views.job_cards([annas.job(6)], now(busy)), width=width)
 
 
 @width
 def test_an_empty_queue(node: InMemoryNode, client: DopqClient, width: int) -> None:
-    check("no_jobs", views.jobs_table(client.jobs(), now(node)), width=width)
+    check("no_jobs", JobsTable(client.jobs(), now(node)), width=width)
 
 
 @width
 def test_the_history(busy: InMemoryNode, client: DopqClient, width: int) -> None:
-    check("history", views.jobs_table(client.history(), now(busy)), width=width)
+    check("history", JobsTable(client.history(), now(busy)), width=width)
 
 
 @width

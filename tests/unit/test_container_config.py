@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dopq.container_handler.bundle_name import slug
 from dopq.container_handler.container_config import JSON_FILE, TOML_FILE, SpecDefaults, read_spec
-from dopq.container_handler.quantities import parse_size, parse_time
+from dopq.container_handler.quantities import parse_size
 from dopq.container_handler.refusal import problems_of
 from dopq.errors import BundleRejected
 from dopq.job import After, JobSpec
@@ -533,17 +533,9 @@ def test_sizes_are_powers_of_1024(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("45s", 45), ("1.5h", 5400), ("2d", 172800)]
-)
-def test_times_have_units(text: str, seconds: int) -> None:
-    assert parse_time(text) == seconds
-
-
 @pytest.mark.parametrize("text", ["", "g", "1", "1x", "-1g", "1.g", "1e3g", "٣g", "1g1g", "nan", "1_0g"])
 def test_what_is_no_quantity_is_none(text: str) -> None:
     assert parse_size(text) is None
-    assert parse_time(text) is None
 
 
 @given(st.text())

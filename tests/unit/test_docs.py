@@ -23,6 +23,7 @@ from dopq.controller import DopqController
 from dopq.errors import DopqError
 from dopq.job import ARROWS, FINAL, StateName
 from dopq_client import client, results
+from dopq_client.catalogue import VERBS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -225,6 +226,8 @@ def test_every_word_has_one_row() -> None:
 # --- commands ---
 
 TOOLS: dict[str, click.Command] = {"dopq": dopq.cli.main, "dopq-client": dopq_client.cli.main}
+for _verb in VERBS:
+    dopq_client.cli.main.get_command(click.Context(dopq_client.cli.main), _verb)  # from now on among its `commands`
 
 
 @each_page

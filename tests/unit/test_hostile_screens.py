@@ -24,6 +24,8 @@ from dopq.job import Building, Ended, Held, Job, JobId, Problem, Reason, StateNa
 from dopq.report import report, status_text
 from dopq.utils import log
 from dopq_client import cli, system_view, views, words
+from dopq_client.jobs_table import JobsTable
+from dopq_client.screen import Lines
 from dopq_client.session import Session
 from tests.hostile_text import HOSTILE, shows_only_itself
 from tests.in_memory_node import InMemoryNode, MemoryLink
@@ -62,7 +64,7 @@ def poisoned(data: Any, text: str) -> Any:
 # --- the client's views ---
 
 
-def shown(*parts: RenderableType) -> str:
+def shown(*parts: RenderableType | Lines) -> str:
     console = Console(
         file=io.StringIO(),
         width=WIDTH,
@@ -73,18 +75,19 @@ def shown(*parts: RenderableType) -> str:
         highlight=False,
     )
     for part in parts:
-        console.print(part)
+        for drawn in part.lines(WIDTH, colour=False) if isinstance(part, Lines) else [part]:
+            console.print(drawn, soft_wrap=isinstance(part, Lines))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def views_of(client: MemoryLink, text: str) -> Iterator[RenderableType]:
+def views_of(client: MemoryLink, text: str) -> Iterator[RenderableType | Lines]:
     jobs = [*client.call("get_enqueued_containers_info"), *client.call("get_containers_history_info")]
     jobs = poisoned(jobs, text)
     told = poisoned(client.call("get_explanation", "4"), text)
     problems = [{"where": text, "what": text, "instead": text}]
     system = client.call("get_dopq_system_status")
-    yield views.jobs_table(jobs, NOW)
+    yield JobsTable(jobs, NOW)
     yield views.job_cards(jobs, NOW)
     yield views.explanations([told], NOW, with_terms=True)
     yield views.problems_table(problems)
@@ -96,7 +99,7 @@ def views_of(client: MemoryLink, text: str) -> Iterator[RenderableType]:
     yield system_view.system_view(poisoned(system, text) | {text: text, f"{text}_at": {text: [{text: text}]}}, NOW)
     for job in jobs:
         yield words.outcome(job)
-        yield words.advice(job)
+        yield words.whole_log(job)
         yield words.next_steps(job)
 
 
@@ -112,14 +115,14 @@ def test_no_view_of_the_client_lets_text_act(node: InMemoryNode, text: str) -> N
 @each_text
 def test_a_list_of_jobs_has_one_line_a_job_whatever_they_are_called(node: InMemoryNode, text: str) -> None:
     jobs = poisoned(node.link(node.tokens["olga"]).call("get_enqueued_containers_info"), text)
-    assert len(shown(views.jobs_table(jobs, NOW)).splitlines()) == len(jobs) + 1
+    assert len(list(JobsTable(jobs, NOW).lines(None, colour=True))) == len(jobs) + 1
 
 
 # --- the client's commands, with a service that lies ---
 
 VERBS: list[tuple[str, ...]] = [
     ("status",), ("status", "3"), ("why", "4", "--explain"), ("history",), ("users",), ("system",), ("whoami",),
-    ("wait", "1", "--timeout", "0"), ("cancel", "4"), ("hold", "4"), ("release", "4"), ("rerun", "1"), ("lock",), ("unlock",), ("drain",),
+    ("wait", "1", "--timeout", "0s"), ("cancel", "4"), ("hold", "4"), ("release", "4"), ("rerun", "1"), ("lock",), ("unlock",), ("drain",),
     ("undrain",), ("clear-history",), ("fetch", "1"), ("logs", "1"), ("shutdown_queue", "--yes"),
 ]  # fmt: skip
 

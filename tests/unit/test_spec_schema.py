@@ -58,7 +58,7 @@ def test_every_example_fits(file: Path) -> None:
         ("gpus = 0", True), ("gpus = -1", False), ("gpus = true", False), ('gpus = "1"', False),
         ("slots = 1", True), ("slots = 16", True), ("slots = 0", False), ("slots = 17", False), ("slots = true", False),
         ('memory = "1.5g"', True), ('memory = "1.5"', False), ("memory = 6291456", True), ("memory = 1", False),
-        ('time_limit = "90m"', True), ("time_limit = 90", False), ('time_limit = "1 week"', False),
+        ('time_limit = "90m"', True), ('time_limit = "20min"', True), ("time_limit = 90", False), ('time_limit = "1 week"', False),
         ("cpus = 0.5", True), ("cpus = 0", False),
         ('command = "python3 a.py"', True), ('command = ["a", "b"]', True), ('command = ""', False),
         ("command = []", False), ("command = [1]", False),
