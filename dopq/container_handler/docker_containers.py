@@ -216,9 +216,31 @@ class DockerContainers:
         The one call without a timeout: a job may be silent for days. An engine that ends closes the connection.
         """
         with self._asking(f"show the log of the container {name}"):
-            asked = {"follow": 1, "stdout": 1, "stderr": 1, "timestamps": 1}
             kept = kept_bytes(self._inspected(name))
-            yield from pieces(self._http.frames(f"/containers/{name}/logs", asked), kept)
+            first = newest = None
+            known = 0
+            for newest in pieces(self._frames(name, follow=1), kept):
+                first, known = first or newest, known + 1
+                yield newest
+            last = next(pieces(self._frames(name, tail=1), kept), None)
+            if last and (newest is None or last.at != newest.at):
+                yield from self._missed(name, kept, first, known)
+
+    def _missed(self, name: ContainerName, kept: float, first: LogPiece | None, known: int) -> Iterator[LogPiece]:
+        """What following a log has left out: Docker may end it early when a process prints much and ends at once.
+
+        Its follower waits for news of the file and of the end, and on both hears one at random (20.10.24: 8 of 60 such
+        logs were short).
+        """
+        for number, piece in enumerate(pieces(self._frames(name), kept)):
+            if first and number == 0 and piece.at != first.at:  # dropped meanwhile: nobody knows what is in between
+                yield replace(piece, is_sure=False)
+                return
+            if number >= known:
+                yield piece
+
+    def _frames(self, name: ContainerName, **how: int) -> Iterator[bytes]:
+        return self._http.frames(f"/containers/{name}/logs", {"stdout": 1, "stderr": 1, "timestamps": 1, **how})
 
     def use(self, name: ContainerName) -> ResourceUse:
         """See ContainerEngine."""

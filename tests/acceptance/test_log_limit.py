@@ -17,6 +17,8 @@ from tests.waiting import wait_until
 LIMIT = 1 << 20
 LINES = 200_000  # 17 MiB as Docker keeps them, printed in less time than it takes to read them
 TALKS = f"""
+echo 0
+until test -e /output/start; do sleep 0.1; done
 busybox seq {LINES}
 echo printed > /output/printed
 until test -e /output/go; do sleep 0.1; done
@@ -51,27 +53,25 @@ def engine_log_bytes(engine: docker.APIClient, node: NodeProcess, job: int) -> i
 def test_of_a_log_without_end_both_ends_are_kept_though_the_node_is_killed(
     node: NodeProcess, alice: DopqClient, bundle: MakeBundle, engine: docker.APIClient, dead: str
 ) -> None:
-    starts_at = "" if dead == "when the limit is reached" else "echo 0; until test -e /output/start; do sleep 0.1; done"
-    job = alice.submit(bundle("talks.zip", starts_at + TALKS))["id"]
+    job = alice.submit(bundle("talks.zip", TALKS))["id"]
     log = node.share / "outbox" / "alice" / f"{job}-talks" / "job.log"
     output = node.state / "jobs" / str(job) / "output"
-    if starts_at:
-        wait_until(lambda: log.exists() and log.read_bytes() == b"0\n", 30.0)
+    wait_until(lambda: log.exists() and log.read_bytes() == b"0\n", 30.0)
+    if dead == "while everything is printed":
         node.kill()
-        (output / "start").touch()
-        wait_until((output / "printed").exists, 30.0)
-        node.start()
-    else:
-        wait_until(lambda: log.exists() and NOTICE in log.read_bytes() and (output / "printed").exists(), 30.0)
+    (output / "start").touch()
+    wait_until((output / "printed").exists, 30.0)
+    if dead == "when the limit is reached":
+        wait_until(lambda: NOTICE in log.read_bytes(), 30.0)
         node.kill()
-        node.start()
+    node.start()
     assert engine_log_bytes(engine, node, job) < 2.1 * LIMIT
     assert alice.job(job)["state"] == "running"
     (output / "go").touch()
     [ended] = alice.wait([job], timeout_s=60)
     assert (ended["state"], ended["exit_code"], ended["log_full"]) == ("failed", 3, True)
     head, tail = log.read_bytes().split(NOTICE)
-    everything = (b"0\n" if starts_at else b"") + b"".join(b"%d\n" % n for n in range(1, LINES + 1)) + b"last words\n"
+    everything = b"".join(b"%d\n" % n for n in range(LINES + 1)) + b"last words\n"
     assert everything.startswith(head)
     assert everything.endswith(tail)
     assert len(tail) > LIMIT / 20

@@ -564,6 +564,13 @@ def test_a_log_within_its_limit_is_sure_from_its_first_piece_on(bench: Bench) ->
     assert all(piece.is_sure for piece in pieces)
 
 
+def test_a_process_that_prints_much_and_ends_at_once_has_its_log_followed_to_the_last_byte(bench: Bench) -> None:
+    text = b"".join(b"%d\n" % n for n in range(1, 10_001)) + b"end"
+    for _ in range(8):  # one in eight was short before Docker was asked again
+        name = bench.started(("busybox seq 10000; printf end", Program(log=text)), log_bytes=4 << 20)
+        assert b"".join(piece.data for piece in bench.engine.log(name)) == text
+
+
 def test_of_a_log_far_beyond_its_limit_the_end_is_left_and_its_first_piece_is_another(bench: Bench) -> None:
     limit = LINES * 10
     name, _ = bench.ended(CHATTER, log_bytes=limit)
