@@ -436,7 +436,8 @@ class DataPlatform:
                     raise NotFound(f"You have no job that {text} could mean.", "`dopq-client history` lists yours.")
                 return newest
             case reference.Name(name):
-                return reference.of_that_name(name, self._journal.named(name, user), user)
+                named = self._journal.named(name, user)
+                return reference.of_that_name(name, named, user, lambda: self._journal.names(user))
 
     def unpublished(self) -> list[Job]:
         """Every job that changed since `mark_published`, in the order of its last change."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dopq.errors import NotFound
@@ -44,11 +45,21 @@ def parse(text: str) -> Number | Newest | Name:
     return Name(text)
 
 
-def of_that_name(name: str, named: Sequence[Job], user: UserName) -> Job:
+def nobody(name: str, known: Iterable[str]) -> NotFound:
+    """The error for a name that no job has; `known`: names that its writer may have meant."""
+    near = difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return NotFound(
+        f"There is no job called {name!r}.", f"{hint}`dopq-client status` and `history` list them.", nearest=near
+    )
+
+
+def of_that_name(name: str, named: Sequence[Job], user: UserName, known: Callable[[], Iterable[str]] = tuple) -> Job:
     """The job that `user` means by a name: one of their own before others', one that has not ended before others.
 
     Args:
         named: the jobs of that name, best first.
+        known: asked for other names, where there is no job of that name.
 
     Raises:
         NotFound: there is none, or several have not ended.
@@ -59,5 +70,5 @@ def of_that_name(name: str, named: Sequence[Job], user: UserName) -> Job:
         numbers = ", ".join(str(job.id) for job in alive)
         raise NotFound(f"Several jobs are called {name!r}: {numbers}.", "Say which one by its number.")
     if not mine:
-        raise NotFound(f"There is no job called {name!r}.", "`dopq-client status` and `history` list them.")
+        raise nobody(name, known())
     return alive[0] if alive else mine[0]

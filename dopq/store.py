@@ -162,6 +162,11 @@ class Journal:
         order = "user = ? DESC, finished_at IS NULL DESC, id DESC"
         return self._jobs(f"WHERE name = ? ORDER BY {order} LIMIT 100", (name, user))
 
+    def names(self, user: UserName) -> list[str]:
+        """The names of the user's jobs, of the last 500, the newest first."""
+        rows = self._db.rows("SELECT name FROM jobs WHERE user = ? ORDER BY id DESC LIMIT 500", (user,))
+        return [str(name) for (name,) in rows]
+
     def newest(self, user: UserName, skip: int = 0) -> Job | None:
         """The user's newest job, or the one `skip` before it."""
         return next(iter(self._jobs("WHERE user = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (user, skip))), None)

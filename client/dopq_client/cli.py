@@ -70,6 +70,11 @@ class Verbs(click.Group):
             return super().main(*args, **extra)
         except SystemExit as end:
             raise SystemExit(ending.flushed(end.code)) from None
+        except OSError as error:  # of what click prints itself, such as --help
+            code = ending.of_output(error)
+            if code is None:
+                raise
+            raise SystemExit(code) from None
 
 
 def _shortened(line: str, room: int) -> str:

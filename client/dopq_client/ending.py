@@ -27,7 +27,7 @@ def code_of(session: Session, error: BaseException) -> int:
     from dopq_client import failures
     from dopq_client.exits import Exit
 
-    if isinstance(error, OSError) and (code := _of_output(error)) is not None:
+    if isinstance(error, OSError) and (code := of_output(error)) is not None:
         return code
     if session.debug:
         import traceback
@@ -53,11 +53,11 @@ def flushed(code: object) -> object:
     try:
         sys.stdout.flush()
     except OSError as error:
-        return _of_output(error)
+        return of_output(error)
     return code
 
 
-def _of_output(error: OSError) -> int | None:
+def of_output(error: OSError) -> int | None:
     """The exit code for an error of our own standard output, about which its owner is told; None for any other."""
     if error.errno in (errno.EPIPE, errno.EINVAL) and error.filename is None:  # EINVAL: a closed pipe on Windows
         _say_no_more()

@@ -11,7 +11,17 @@ import time
 import uuid
 from typing import Any, Protocol
 
-from dopq.errors import DopqError, NotLoggedIn, OperatorError, ServiceUnreachable, SlowDown, UnknownCall
+from dopq import __version__
+from dopq.clean import clean
+from dopq.errors import (
+    DopqError,
+    NotLoggedIn,
+    OperatorError,
+    ServiceUnreachable,
+    SlowDown,
+    UnknownCall,
+    UserError,
+)
 from dopq.protocol.channel import Channel, CutOff, Refused
 from dopq.protocol.stream import StreamClosed, deadline
 from dopq.wire import CONTROLLER
@@ -73,10 +83,15 @@ class PyroLink:
         except NotLoggedIn as error:
             raise self._refused(error) from error
         except UnknownCall as error:
-            raise OperatorError(
-                f"The service at {self.way} does not know the call {method}.",
-                "Client and service are of different versions: update the older one.",
+            raise _too_different(
+                f"The service at {self.way} does not know the call {method}.", self._version()
             ) from error
+        except UserError as error:
+            # Arguments that it cannot take are, of a service of another version, most likely those that it lacks yet.
+            theirs = self._version() if type(error) is UserError and "problems" in error.details else __version__
+            if theirs == __version__:
+                raise
+            raise _too_different(error.message, theirs) from error
         except ServiceUnreachable as error:
             raise unreachable(self.way, error) from error
 
@@ -145,6 +160,13 @@ class PyroLink:
             nameserver.close()
         raise ServiceUnreachable("A nameserver answers there, but not as one should.")
 
+    def _version(self) -> str:
+        """That of the service, in words; it is asked on the way to an error, so it may well not answer."""
+        try:
+            return clean(self._at_most_twice("hello", [], {})["version"])
+        except (DopqError, KeyError, TypeError):
+            return "of a version that it does not tell"
+
     def _refused(self, error: NotLoggedIn) -> NotLoggedIn:
         if error.code != NotLoggedIn.code:  # a wrong password, for example
             return error
@@ -159,6 +181,14 @@ class PyroLink:
             f"The service at {self.way} does not know your token: it has expired, was ended, or is another service's.",
             "Log in again: dopq-client login",
         )
+
+
+def _too_different(what: str, theirs: str) -> OperatorError:
+    """Client and service do not understand each other; `theirs`: the version of the service."""
+    return OperatorError(
+        f"{what} It is DoPQ {theirs}, this client is {__version__}.",
+        "Client and service are of different versions: update the older one.",
+    )
 
 
 def unreachable(way: Way, error: ServiceUnreachable) -> ServiceUnreachable:

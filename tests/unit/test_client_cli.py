@@ -6,42 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from dopq import __version__
 from dopq.errors import InvariantBroken, ServiceUnreachable
 from dopq.job import ImageId, JobId, Problem, Reason, StateName
-from dopq_client import cli
 from dopq_client.catalogue import VERBS
-from dopq_client.session import Session
-from tests.in_memory_node import InMemoryNode, MemoryLink
+from tests.client_terminal import Terminal
+from tests.in_memory_node import InMemoryNode
 
 HOSTILE = "\x1b[2J\u202e[red]\x9b"
-
-
-@dataclass
-class Terminal:
-    """`dopq-client` as anna, over the links that it was given."""
-
-    node: InMemoryNode
-    link: MemoryLink
-
-    def __call__(self, *words: str, stdin: str | None = None, **environment: str) -> Result:
-        session = Session(open=lambda account: self._as(account.token))
-        return CliRunner(env=environment).invoke(cli.main, list(words), obj=session, input=stdin)
-
-    def _as(self, token: str | None) -> MemoryLink:
-        self.link.token = token
-        return self.link
-
-    def json(self, *words: str) -> Any:
-        """What stdout says under --json; it must be one JSON object and nothing else."""
-        return json.loads(self(*words, "--json").stdout)
 
 
 @pytest.fixture

@@ -84,6 +84,17 @@ def test_a_stranger_hears_no_more_than_hello(port: int, token: str | None) -> No
             link.call("get_job", "1")
 
 
+def test_arguments_that_a_service_of_another_version_lacks_tell_of_versions(
+    node: InMemoryNode, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "__version__", "9.9.9")
+    with linked(port, node.tokens["anna"]) as link:
+        with pytest.raises(OperatorError, match=r"It is DoPQ .*, this client is 9\.9\.9\. .*update the older"):
+            link.call("get_jobs", 50, 0, False, None, [], "an argument of tomorrow")
+        with pytest.raises(NotFound):
+            link.call("get_job", "99")
+
+
 def test_a_call_that_the_service_does_not_know_tells_of_versions(port: int) -> None:
     with linked(port, None) as link, pytest.raises(OperatorError, match="different versions"):
         link.call("get_rich_quick")
