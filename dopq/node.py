@@ -101,6 +101,7 @@ def serve(settings: Settings, paths: Paths) -> None:
     if arm(os.environ):
         log.warning("dies_at_a_crash_point", cause="a test asks for it")
     with ExitStack() as stack:
+        stack.enter_context(_in_words(paths))
         paths.make()
         make_private(paths)
         stack.enter_context(_only_one(paths))
@@ -181,8 +182,16 @@ class Node:
         self._runner = Runner(self.platform, DockerEngine(engine_url), results, self._gpus, runner_settings, clock)
         gpus = self._gpus.offer().models
         capacity = _capacity(settings, len(gpus))
+        floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         self._scheduler = Scheduler(
-            self.platform, self._gpus.offer, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
+            self.platform,
+            self._gpus.offer,
+            self._runner.carry,
+            settings.queue,
+            capacity,
+            clock,
+            settings.gpu.weights,
+            obstacle=lambda: shortage(self._disks_of_jobs(), floor.of_starts, cpu.disk),
         )
         containers = JobContainers(DockerEngine(engine_url), node_id)
         self._guard = GpuGuard(self.platform, self._gpus, containers, settings.gpu, clock)
@@ -194,7 +203,6 @@ class Node:
         images = Images(self._database)
         admission = Admission(users, settings.share.identity)
         self._supervisor = Supervisor(self.platform, admission, images, outbox, provider, clock)
-        floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         space = partial(shortage, [paths.uploads], floor, cpu.disk)
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes, space)
         self._housekeeping = Housekeeping(
@@ -275,6 +283,11 @@ class Node:
             "warnings": self._warnings(),
         }
 
+    def _disks_of_jobs(self) -> list[Path]:
+        """Where jobs write: our own disk, and the engine's as soon as it has said where that is."""
+        engine = self._runner.capacity
+        return [self._paths.jobs, *([engine.root] if engine else [])]
+
     def _machine(self) -> Host:
         """The share's disk as the Provider saw it last: to look here could take for ever."""
         host, share = cpu.survey([self._paths.state]), self._supervisor.last_beat.share_disk
@@ -317,6 +330,18 @@ class Node:
     def _tls_trouble(self) -> str | None:
         warning = expiry_warning(self._paths, self._clock.now()) if self._uses_tls else None
         return str(warning) if warning else None
+
+
+@contextmanager
+def _in_words(paths: Paths) -> Iterator[None]:
+    """A start that our own disk does not let come to its end is the operator's to mend, and no defect."""
+    try:
+        yield
+    except OSError as error:
+        raise OperatorError(
+            f"The node cannot start or go on: {error.strerror or error} ({error.filename or paths.state}).",
+            "Look at that folder and its disk: is it there, writable, and not full?",
+        ) from error
 
 
 def _make_user_folders(paths: Paths) -> None:
