@@ -8,6 +8,7 @@ go (their containers run on), and at last the share is told what is still to be 
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -108,7 +109,10 @@ def serve(settings: Settings, paths: Paths) -> None:
         if Share(paths).open():
             _make_user_folders(paths)
         require_owners(paths, settings.share.identity)
+        gc.disable()  # a long queue is hundreds of thousands of objects: to look through them again and again finds none
         node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
+        gc.freeze()
+        gc.enable()
         stack.callback(node.close)
         stack.callback(node.stop)
         node.start()
