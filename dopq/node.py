@@ -109,7 +109,7 @@ def serve(settings: Settings, paths: Paths) -> None:
         if Share(paths).open():
             _make_user_folders(paths)
         require_owners(paths, settings.share.identity)
-        gc.disable()  # a long queue is hundreds of thousands of objects: to look through them again and again finds none
+        gc.disable()  # a long queue is many objects, and to look through them time and again finds none
         node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
         gc.freeze()
         gc.enable()
