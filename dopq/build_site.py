@@ -36,6 +36,7 @@ class BuildSite:
         self._cancelled: dict[JobId, threading.Event] = {}  # of each image in the making
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
+        self.trouble: str | None = None  # why what waits is held, for `system`
 
     @property
     def stopped(self) -> bool:
@@ -57,6 +58,7 @@ class BuildSite:
         """Begin what may begin now; with too little space nothing does, and what waits is held."""
         with self._lock:
             if self.stopped or not self._pool.waiting:
+                self.trouble = None
                 return
             self._tell_held(self._no_space())
             while not self._held and (order := self._pool.begin_next()):
@@ -93,6 +95,7 @@ class BuildSite:
 
     def _tell_held(self, reason: Reason | None) -> None:
         waiting = [order.job for order in self._pool.waiting]
+        self.trouble = f"No image is made. {reason.sentence}" if reason else None
         if reason:
             for job in waiting:
                 if job not in self._held:

@@ -20,6 +20,11 @@ class Floor:
     size_bytes: int
     percent: float
 
+    @property
+    def of_starts(self) -> Floor:
+        """The floor below which no job is started: lower, since what is built already mostly needs little."""
+        return Floor(self.size_bytes // 10, self.percent / 10)
+
     def of(self, disk: Disk) -> int:
         """Bytes that have to stay free on this disk."""
         return max(self.size_bytes, int((disk.total_bytes or 0) * self.percent / 100))

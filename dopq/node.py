@@ -8,6 +8,7 @@ go (their containers run on), and at last the share is told what is still to be 
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -101,13 +102,17 @@ def serve(settings: Settings, paths: Paths) -> None:
     if arm(os.environ):
         log.warning("dies_at_a_crash_point", cause="a test asks for it")
     with ExitStack() as stack:
+        stack.enter_context(_in_words(paths))
         paths.make()
         make_private(paths)
         stack.enter_context(_only_one(paths))
         if Share(paths).open():
             _make_user_folders(paths)
         require_owners(paths, settings.share.identity)
+        gc.disable()  # a long queue is many objects, and to look through them time and again finds none
         node = Node(settings, paths, engine_url(settings), SystemClock(), lambda: stop_wishes.put(None))
+        gc.freeze()
+        gc.enable()
         stack.callback(node.close)
         stack.callback(node.stop)
         node.start()
@@ -181,8 +186,16 @@ class Node:
         self._runner = Runner(self.platform, DockerEngine(engine_url), results, self._gpus, runner_settings, clock)
         gpus = self._gpus.offer().models
         capacity = _capacity(settings, len(gpus))
+        floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         self._scheduler = Scheduler(
-            self.platform, self._gpus.offer, self._runner.carry, settings.queue, capacity, clock, settings.gpu.weights
+            self.platform,
+            self._gpus.offer,
+            self._runner.carry,
+            settings.queue,
+            capacity,
+            clock,
+            settings.gpu.weights,
+            obstacle=lambda: shortage(self._disks_of_jobs(), floor.of_starts, cpu.disk),
         )
         containers = JobContainers(DockerEngine(engine_url), node_id)
         self._guard = GpuGuard(self.platform, self._gpus, containers, settings.gpu, clock)
@@ -195,7 +208,6 @@ class Node:
         images = Images(self._database)
         admission = Admission(users, settings.share.identity)
         self._supervisor = Supervisor(self.platform, admission, images, outbox, provider, clock)
-        floor = Floor(settings.disk.floor_bytes, settings.disk.floor_percent)
         space = partial(shortage, [paths.uploads], floor, cpu.disk)
         uploads = Uploads(paths.uploads, paths.spool, settings.intake.max_bundle_bytes, space)
         self._housekeeping = Housekeeping(
@@ -276,6 +288,11 @@ class Node:
             "warnings": self._warnings(),
         }
 
+    def _disks_of_jobs(self) -> list[Path]:
+        """Where jobs write: our own disk, and the engine's as soon as it has said where that is."""
+        engine = self._runner.capacity
+        return [self._paths.jobs, *([engine.root] if engine else [])]
+
     def _machine(self) -> Host:
         """The share's disk as the Provider saw it last: to look here could take for ever."""
         host, share = cpu.survey([self._paths.state]), self._supervisor.last_beat.share_disk
@@ -318,6 +335,18 @@ class Node:
     def _tls_trouble(self) -> str | None:
         warning = expiry_warning(self._paths, self._clock.now()) if self._uses_tls else None
         return str(warning) if warning else None
+
+
+@contextmanager
+def _in_words(paths: Paths) -> Iterator[None]:
+    """A start that our own disk does not let come to its end is the operator's to mend, and no defect."""
+    try:
+        yield
+    except OSError as error:
+        raise OperatorError(
+            f"The node cannot start or go on: {error.strerror or error} ({error.filename or paths.state}).",
+            "Look at that folder and its disk: is it there, writable, and not full?",
+        ) from error
 
 
 def _make_user_folders(paths: Paths) -> None:

@@ -122,7 +122,7 @@ class Provider:
     def beat(self) -> None:
         """Tell the node that we live, and what keeps us waiting; go on with what waited for space."""
         self._site.begin()
-        troubles = tuple(trouble for trouble in (self.watch.trouble, self._gate_trouble) if trouble)
+        troubles = tuple(trouble for trouble in (self.watch.trouble, self._gate_trouble, self._site.trouble) if trouble)
         self._say(Alive(troubles, self.watch.deferred, self.watch.disk))
 
     def stop(self) -> None:

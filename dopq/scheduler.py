@@ -28,7 +28,7 @@ from dopq.why import duration
 log = logger(__name__)
 
 RETRY_S = 1.0
-"""How long to leave a journal alone that takes nothing."""
+"""How long to leave a journal alone that takes nothing, or a disk that is full."""
 
 ROUND_S = 15.0
 """The longest that a forgotten doorbell can matter, in seconds."""
@@ -46,8 +46,15 @@ class Scheduler:
         capacity: Capacity,
         clock: Clock,
         weights: Mapping[str, float] | None = None,
+        obstacle: Callable[[], Reason | None] = lambda: None,
     ) -> None:
-        """`capacity`: what the node has, but for the GPUs, which are on offer; `weights`: as `gpu_weights` wants."""
+        """Made of what it decides by.
+
+        Args:
+            capacity: what the node has, but for the GPUs, which are on offer.
+            weights: as `gpu_weights` wants.
+            obstacle: why nothing can be started at present, such as a full disk; None while it can.
+        """
         self._platform = platform
         self._offer = offer
         self._carry = carry
@@ -55,12 +62,13 @@ class Scheduler:
         self._capacity = capacity
         self._clock = clock
         self._weights = weights or {}
+        self._obstacle = obstacle
         self._early_failures = EarlyFailures(settings.max_early_failures)
         self._changed: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._doorbell = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
-        self.trouble: str | None = None  # why nothing is started or stopped at present, for `system`
+        self.trouble: str | None = None  # why nothing is started at present, for `system`
 
     def start(self) -> None:
         """Begin to decide."""
@@ -86,25 +94,27 @@ class Scheduler:
         while not self._stopping.is_set():
             self._doorbell.clear()
             try:
-                next_s, trouble = self._round(), None
+                next_s, trouble = self._round()
             except StateUnwritable as full:
                 next_s, trouble = RETRY_S, str(full)
             except Exception:
                 log.exception("scheduler_defect")
                 next_s, trouble = ROUND_S, None
             if trouble and not self.trouble:
-                log.warning("waiting_for_journal", cause=trouble)
+                log.warning("nothing_is_started", cause=trouble)
             self.trouble = trouble
             self._doorbell.wait(next_s)
 
-    def _round(self) -> float:
-        """One round of the loop; seconds after which the next is due even if nothing happens."""
+    def _round(self) -> tuple[float, str | None]:
+        """One round of the loop; seconds until the next even if nothing happens, and what is in the way."""
         self._stop_overdue()
         self._platform.give_up_in_vain()
         self._stop_starting_in_vain()
-        for start in self._platform.decide(self._with_gpus(self._offer())).starts:
+        obstacle = self._obstacle()
+        for start in self._platform.decide(self._with_gpus(self._offer()), obstacle).starts:
             self._begin(start)
-        return self._seconds_to_next_deadline()
+        next_s = self._seconds_to_next_deadline()
+        return (min(next_s, RETRY_S), f"No job is started. {obstacle.sentence}") if obstacle else (next_s, None)
 
     def _stop_starting_in_vain(self) -> None:
         for _ in range(self._changed.qsize()):
