@@ -61,9 +61,9 @@ class Outcome(Desk):
                 unsafe way (`UnsafePath`).
             TryAgain: a file went or changed while it was read, or the share is away.
         """
-        job, target = str(self.job(reference)["id"]), Target(Path(into))
-        files = fetch(PatientLink(self._link), job, target, lambda path: path, progress)
-        report = str(self._link.call("get_report", job)).encode()
+        job, target, link = str(self.job(reference)["id"]), Target(Path(into)), PatientLink(self._link)
+        files = fetch(link, job, target, lambda path: path, progress)
+        report = str(link.call("get_report", job)).encode()
         with target:
             target.put("report.txt", report)
         return [*files, FetchedFile(path="report.txt", size=len(report), kept=False)]
