@@ -10,30 +10,25 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from dopq.container_handler.bundle_name import name_from_bundle
 from dopq.errors import NotFound
 from dopq.job import Job
+from dopq.result_files import Page, page
 from dopq.utils.files import make_public_folder
 
 BUILD_LOG = "build.log"
 JOB_LOG = "job.log"
+LOG_TIMES = ".job.log.times"
 OUTPUT = "output"
+LOGS = frozenset({BUILD_LOG, JOB_LOG})
+"""They only grow, while other results are as they are from the moment in which they appear."""
+
 REPORT = "report.txt"
 STATUS_JSON = "status.json"
 STATUS_TEXT = "status.txt"
-
-
-@dataclass(frozen=True, slots=True)
-class ResultFile:
-    """A file that a job left: its path inside the job's folder, size in bytes, and whether it is executable."""
-
-    path: str
-    size: int
-    executable: bool
 
 
 class Outbox:
@@ -68,16 +63,12 @@ class Outbox:
                     make_public_folder(path)
         return path
 
-    def results(self, job: Job) -> list[ResultFile]:
-        """The logs and outputs that are there now, sorted by path. Links and special files are not results."""
-        folder = self.place(job)
-        logs = [folder / name for name in (BUILD_LOG, JOB_LOG)]
-        found = [path for path in logs if path.is_file() and not path.is_symlink()]
-        found += [Path(entry.path) for entry in _regular_files(folder / OUTPUT)]
-        return sorted((_result(folder, path) for path in found), key=lambda result: result.path)
+    def results(self, job: Job, after: str = "") -> Page:
+        """Logs and outputs that are there now: a page, in the order of their names, of what comes behind `after`."""
+        return page(self.place(job), (BUILD_LOG, JOB_LOG, OUTPUT), after)
 
-    def read(self, job: Job, path: str, offset: int, length: int) -> bytes:
-        """Up to `length` bytes of one result from byte `offset`; empty at its end.
+    def open(self, job: Job, path: str) -> int:
+        """Open one result for reading; its descriptor.
 
         No component of the path may be a link, whatever a job did in its output.
 
@@ -92,12 +83,14 @@ class Outbox:
             descriptor = _open_beneath(self.place(job), parts)
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             raise unknown from error
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise unknown
-            return os.pread(descriptor, length, offset)
-        finally:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
+            raise unknown
+        return descriptor
+
+    def open_log_times(self, job: Job) -> int:
+        """Open the index of times of the job's log for reading; its descriptor. Raises `OSError`."""
+        return os.open(self.place(job) / LOG_TIMES, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def _path(self, job: Job, name: str) -> Path:
         return self._root / job.user / f"{job.id}-{name}"
@@ -115,19 +108,3 @@ def _open_beneath(folder: Path, parts: tuple[str, ...]) -> int:
         return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
     finally:
         os.close(descriptor)
-
-
-def _regular_files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    folders = [] if folder.is_symlink() or not folder.is_dir() else [folder]
-    while folders:  # a loop, since a job may nest folders deeper than Python's stack
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
-                elif entry.is_file(follow_symlinks=False):
-                    yield entry
-
-
-def _result(folder: Path, path: Path) -> ResultFile:
-    info = path.lstat()
-    return ResultFile(path.relative_to(folder).as_posix(), info.st_size, bool(info.st_mode & 0o100))

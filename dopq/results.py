@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from dopq.container_handler.outputs import collect
 from dopq.errors import TryAgain
 from dopq.job import Ended, Job, JobId
-from dopq.outbox import BUILD_LOG, JOB_LOG, OUTPUT, Outbox, ResultFile
+from dopq.log_times import size_at
+from dopq.outbox import BUILD_LOG, JOB_LOG, LOG_TIMES, LOGS, OUTPUT, Outbox
+from dopq.result_files import Page
 from dopq.utils.crash_points import step
 from dopq.utils.files import fsync_file, make_public, write_atomic
 from dopq.utils.log import logger
@@ -42,6 +46,10 @@ class Results:
     def log_file(self, job: Job) -> Path:
         """Where a run's log is written; gone once the share has it and the job has ended."""
         return self._jobs / str(job.id) / JOB_LOG
+
+    def log_times_file(self, job: Job) -> Path:
+        """Where it is written when the log grew (`dopq.log_times`); it goes with the log."""
+        return self._jobs / str(job.id) / LOG_TIMES
 
     def output_folder(self, job: Job) -> Path:
         """What a run sees as `/output`; gone once the share has its content and the job has ended."""
@@ -93,6 +101,8 @@ class Results:
         """
         with self._bringing(job.id), step("results bring"):
             self._bring_log(job)
+            if self.log_times_file(job).exists():
+                _copy_rest(self.log_times_file(job), self._outbox.folder(job) / LOG_TIMES)
             if self.output_folder(job).is_dir():
                 left = collect(self.output_folder(job), self._outbox.folder(job) / OUTPUT)
                 if left:
@@ -128,17 +138,18 @@ class Results:
 
     # --- for readers --------------------------------------------------------------------------------------------------
 
-    def list(self, job: Job) -> list[ResultFile]:
-        """The results that are in the share now, sorted by path.
+    def list(self, job: Job, after: str = "") -> Page:
+        """The results that are in the share now, a page at a time: see `Outbox.results`.
 
         Raises:
             TryAgain: the share is away, or does not have yet what an ended job left.
         """
         self._require(job)
-        return self._outbox.results(job)
+        return self._outbox.results(job, after)
 
-    def read(self, job: Job, path: str, offset: int, length: int) -> bytes:
-        """Up to `length` bytes of one result from byte `offset`; empty at its end.
+    @contextmanager
+    def opened(self, job: Job, path: str) -> Iterator[int]:
+        """One result, open for reading: a descriptor.
 
         Logs are read from the node's own disk as long as they are there: they are ahead of those in the share.
 
@@ -146,11 +157,37 @@ class Results:
             NotFound: there is no such regular file among the job's results.
             TryAgain: as `list`.
         """
-        if path in {BUILD_LOG, JOB_LOG}:
-            with suppress(FileNotFoundError), (self._jobs / str(job.id) / path).open("rb") as file:
-                return os.pread(file.fileno(), length, offset)
+        descriptor = self._open(job, path)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def log_size_at(self, job: Job, at: datetime) -> int:
+        """How many bytes the job's log surely had at that time; 0 where nobody knows."""
+        try:
+            try:
+                times = os.open(self.log_times_file(job), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                times = self._outbox.open_log_times(job)
+        except OSError:
+            return 0
+        try:
+            return size_at(times, at)
+        finally:
+            os.close(times)
+
+    def read(self, job: Job, path: str, offset: int, length: int) -> bytes:
+        """Up to `length` bytes of one result from byte `offset`; empty at its end. Raises as `opened` does."""
+        with self.opened(job, path) as file:
+            return os.pread(file, length, offset)
+
+    def _open(self, job: Job, path: str) -> int:
+        if path in LOGS:
+            with suppress(FileNotFoundError):
+                return os.open(self._jobs / str(job.id) / path, os.O_RDONLY | os.O_CLOEXEC)
         self._require(job)
-        return self._outbox.read(job, path, offset, length)
+        return self._outbox.open(job, path)
 
     def _require(self, job: Job) -> None:
         try:

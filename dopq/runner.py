@@ -52,6 +52,7 @@ from dopq.job import (
     started_at,
 )
 from dopq.log_mirror import LogMirror
+from dopq.log_times import LogTimes
 from dopq.namespaces import Namespaces
 from dopq.results import Results
 from dopq.sampler import Sampler
@@ -303,11 +304,13 @@ class Runner:
             append_rest(path, self._log_of(job, name), self._results.log_start(job, _attempt(job)))
 
     def _log_of(self, job: Job, name: ContainerName) -> Iterator[bytes]:
+        path, times = self._results.log_file(job), LogTimes(self._results.log_times_file(job))
         try:
             for chunk in self._engine.log(name):
                 if self._stopping.is_set():  # before it is written: by now the next life of the node may write there
                     raise _NodeStops
                 yield chunk
+                times.grew(self._clock.now(), path.stat().st_size)
                 self._mirror.grew(job)
         except EngineRefused as refused:  # no reason not to wait for its end: the container tells whether it is there
             log.warning("log_refused", container=name, cause=refused.message)

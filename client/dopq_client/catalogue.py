@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Jobs": {
         "submit": Entry("verbs_jobs", "Hand in bundles: zips, tars, or folders that hold a Dockerfile."),
+        "run": Entry("verbs_run", "Hand in a bundle, show what it prints, and bring its results."),
         "status": Entry("verbs_status", "Show what runs and waits, or all about the given jobs."),
         "why": Entry("verbs_queue", "Say why jobs wait: for what, held by whom, and until when at the latest."),
         "wait": Entry("verbs_wait", "Wait until jobs have ended."),

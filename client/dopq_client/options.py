@@ -79,7 +79,7 @@ def duration_option(name: str, **more: Any) -> Callable[[Verb], Verb]:
     return click.option(name, metavar="DURATION", callback=read, **more)
 
 
-def since_option(verb: Verb) -> Verb:
+def since_option(help_text: str) -> Callable[[Verb], Verb]:
     """`--since`: a duration back from now, or a date or time of the reader's clock; the verb gets a time, or None."""
 
     def read(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -95,7 +95,7 @@ def since_option(verb: Verb) -> Verb:
         except (ValueError, OverflowError, OSError):
             raise click.BadParameter(f"{value!r} is no time: write 2d, 2026-03-01 or 2026-03-01T12:00.") from None
 
-    return click.option("--since", metavar="WHEN", callback=read, help="Ended since then: 2d ago, or a date.")(verb)
+    return click.option("--since", metavar="WHEN", callback=read, help=help_text)
 
 
 def completed(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -17,13 +17,16 @@ from dopq.errors import BundleRejected, UserError
 from dopq.job import Problem
 
 LEFT_OUT = frozenset({".git", "__pycache__"})
+OUTPUT = "output"
+"""The folder in a project into which `dopq-client run` brings results."""
+
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 _MOST_TOLD = 50
 _UNIX = 3  # "version made by" of entries whose attributes are a Unix mode (APPNOTE.TXT 4.4.2)
 
 
 def pack(folder: Path, target: IO[bytes]) -> None:
-    """Write `folder` as a zip to `target`, with executable bits, without `LEFT_OUT`.
+    """Write `folder` as a zip to `target`, with executable bits, without `LEFT_OUT`, and a project without `OUTPUT`.
 
     Raises:
         BundleRejected: with everything at once that is neither file nor folder, or has no name in UTF-8.
@@ -43,6 +46,11 @@ def pack(folder: Path, target: IO[bytes]) -> None:
         raise _unreadable(folder, error) from error
     if not files:
         raise UserError(f"The folder {folder} holds no files.", "A bundle needs a Dockerfile, or code/.")
+
+
+def is_project(folder: Path) -> bool:
+    """Whether the folder is a project: it has `code/`, and no Dockerfile of its own."""
+    return (folder / "code").is_dir() and not (folder / "Dockerfile").exists()
 
 
 def _add_file(bundle: zipfile.ZipFile, folder: Path, path: Path) -> None:
@@ -65,7 +73,8 @@ def _entry(folder: Path, path: Path, mode: int) -> zipfile.ZipInfo:
 
 def _entries(folder: Path) -> Iterator[Path]:
     """Everything below `folder` in a fixed order, as it is: no link is followed."""
-    waiting = _children(folder)
+    results = folder / OUTPUT if is_project(folder) else None
+    waiting = [path for path in _children(folder) if path != results]
     while waiting:
         path = waiting.pop()
         yield path

@@ -124,10 +124,11 @@ class Hello(TypedDict):
 
 
 class FetchedFile(TypedDict):
-    """A result that was written: its path below the target folder and its size in bytes."""
+    """A result that is here: its path below the target folder, its size in bytes, and whether it was here before."""
 
     path: str
     size: int
+    kept: bool
 
 
 def is_told_in_full(job: JobInfo) -> bool:

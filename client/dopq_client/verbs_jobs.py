@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from dopq_client.options import json_option
 from dopq_client.session import Session
 from dopq_client.shapes import JobInfo
 
+if TYPE_CHECKING:
+    from dopq_client.client import DopqClient
+
 
 @click.command()
 @click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
@@ -19,19 +23,25 @@ from dopq_client.shapes import JobInfo
 @click.pass_context
 def submit(context: click.Context, bundles: tuple[Path, ...]) -> None:
     """Hand in bundles: zips, tars, or folders that hold a Dockerfile."""
-    from dopq_client.progress import bar
-    from dopq_client.words import next_steps
+    from dopq_client.words import next_steps, taken
 
     session: Session = context.obj
     client = session.client()
 
-    def hand_in(bundle: Path) -> JobInfo:
-        with bar(f"Sending {clean(bundle.name)}") as progress:
-            job = client.submit(bundle, progress)
-        session.say(f"Job {job['id']} ({clean(job['name'])}) was taken.\n{next_steps(job)}")
+    def submitted(bundle: Path) -> JobInfo:
+        job = hand_in(client, bundle)
+        session.say(f"{taken(job)}\n{next_steps(job)}")
         return job
 
-    jobs, errors, code = each(session, bundles, hand_in)
+    jobs, errors, code = each(session, bundles, submitted)
     if session.as_json:
         session.json_out({"jobs": jobs, "errors": errors}, indent=2)
     context.exit(code)
+
+
+def hand_in(client: DopqClient, bundle: Path) -> JobInfo:
+    """Send a bundle, with a bar; the job that it is now."""
+    from dopq_client.progress import bar
+
+    with bar(f"Sending {clean(bundle.name)}") as progress:
+        return client.submit(bundle, progress)

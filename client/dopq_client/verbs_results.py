@@ -2,55 +2,72 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dopq.clean import clean
 from dopq_client.exits import Exit
-from dopq_client.options import job_argument, json_option
+from dopq_client.options import job_argument, json_option, since_option
 from dopq_client.session import Session
-from dopq_client.shapes import JobInfo
 
-LONGEST_LINE = 1024 * 1024
-"""A line longer than this comes as several, so that a log without line ends does not fill the memory."""
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dopq_client.shapes import JobInfo
+
+MOST_LINES = 1_000_000
 
 
 @click.command()
 @job_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until the job has ended.")
 @click.option("--build", is_flag=True, help="The log of its build instead.")
+@click.option("-n", "--tail", metavar="LINES", type=click.IntRange(0, MOST_LINES), help="Begin with the last so many.")
+@since_option("Begin with what was printed since then: 10m ago, or a time.")
 @json_option
 @click.pass_context
-def logs(context: click.Context, job: str, follow: bool, build: bool) -> None:
-    """Print a job's log. Piped, its bytes as they are; on a terminal without control characters."""
+def logs(context: click.Context, job: str, follow: bool, build: bool, tail: int | None, since: datetime | None) -> None:
+    """Print a job's log. Piped, its bytes as they are; on a terminal without control characters.
+
+    With -f of a job that is building: its build first, then the job.
+    """
+    from dopq_client.following import follow as followed
+    from dopq_client.following import goes_on
     from dopq_client.words import build_advice, outcome
 
+    if build and since:
+        raise click.UsageError("The log of a build has no times: leave out --since, or --build.")
     session: Session = context.obj
     client = session.client()
     meant = client.job(job)
-    told = outcome(meant) + ("" if build else build_advice(meant))
-    if follow:
-        session.note(told)
-    pieces = client.logs(meant["id"], build=build, follow=follow)
     try:
-        if session.as_json:
-            for line in _lines(pieces):
-                session.json_out({"job": meant["id"], "log": "build" if build else "job", "line": line})
-                sys.stdout.flush()
-        elif not _print(pieces) and not follow:
-            session.note(f"There is nothing in this log. {told}")
+        if follow and not build:
+            _show(session, meant, followed(session, client, meant, tail=tail, since=since))
+            return
+        pieces = client.logs(meant["id"], build=build, follow=follow, tail=tail, since=since)
+        if not _show(session, meant, [("build" if build else "job", pieces)]):
+            session.note(f"There is nothing to show. {outcome(meant)}{'' if build else build_advice(meant)}")
     except KeyboardInterrupt:
-        number = meant["id"]
-        session.note(
-            f"\nNo longer following; job {number} goes on. "
-            f"`dopq-client logs -f {number}` follows again, `dopq-client cancel {number}` ends it."
-        )
+        session.note(goes_on(meant))
         context.exit(Exit.INTERRUPTED)
+
+
+def _show(session: Session, job: JobInfo, logs: Iterable[tuple[str, Iterator[bytes]]]) -> bool:
+    """Print logs one after the other; whether there was anything in them."""
+    from dopq_client.printing import lines, print_pieces
+
+    printed = False
+    for which, pieces in logs:
+        if session.as_json:
+            for line in lines(pieces):
+                session.json_out({"job": job["id"], "log": which, "line": line})
+                session.flush()
+        else:
+            printed = print_pieces(pieces, sys.stdout) or printed
+    return printed or session.as_json
 
 
 @click.command()
@@ -63,50 +80,22 @@ def logs(context: click.Context, job: str, follow: bool, build: bool) -> None:
     help="Default: ./<number>-<name>.",
 )
 @json_option
-@click.pass_obj
-def fetch(session: Session, job: str, output: Path | None) -> None:
-    """Copy a job's logs, outputs and report into a folder."""
-    from dopq_client.progress import bar
-    from dopq_client.words import counted, size
+@click.pass_context
+def fetch(context: click.Context, job: str, output: Path | None) -> None:
+    """Copy a job's logs, outputs and report into a folder.
 
+    What is there already is not sent again, so the same command goes on with a fetch that was cut off. Every file is
+    verified by its checksum.
+    """
+    from dopq_client.bringing import bring, folder_name
+
+    session: Session = context.obj
     client = session.client()
     meant = client.job(job)
     folder = output or Path(folder_name(meant))
-    with bar(f"Fetching job {meant['id']}") as progress:
-        files = client.fetch(meant["id"], folder, progress)
+    try:
+        files = bring(session.say, client.fetch, meant, folder)
+    except KeyboardInterrupt:
+        context.exit(Exit.INTERRUPTED)
     if session.as_json:
         session.json_out({"job": meant, "folder": str(folder.resolve()), "files": files}, indent=2)
-    total = size(sum(file["size"] for file in files))
-    session.say(f"{counted(len(files), 'file')} ({total}) of job {meant['id']} are in {clean(folder)}.")
-
-
-def folder_name(job: JobInfo) -> str:
-    """Where a job's results go by default. The job's name takes part only if it is what a name has to be."""
-    return f"{job['id']}-{job['name']}" if re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,62}", job["name"]) else str(job["id"])
-
-
-def _print(pieces: Iterable[bytes]) -> bool:
-    """Bytes as they are into a pipe or file; on a terminal only what shows itself. Whether there were any."""
-    stdout, printed = sys.stdout.buffer, False
-    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-    for piece in pieces:
-        if sys.stdout.isatty():
-            # A carriage return stays: progress bars live by it, and it reaches no other line than the job's own.
-            piece = clean(decode(piece), keep="\t\n\r").encode()  # noqa: PLW2901 - the same piece, made safe
-        stdout.write(piece)
-        stdout.flush()
-        printed = True
-    return printed
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    rest = b""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield line.decode("utf-8", "replace")
-        if len(rest) > LONGEST_LINE:
-            yield rest.decode("utf-8", "replace")
-            rest = b""
-    if rest:
-        yield rest.decode("utf-8", "replace")

@@ -67,7 +67,7 @@ def status(context: click.Context, targets: Targets, user: str | None, limit: in
 @click.option("--mine", is_flag=True, help="Only my own jobs.")
 @click.option("--user", metavar="NAME", help="Only of that user.")
 @click.option("--state", "states", multiple=True, metavar="STATE", type=click.Choice(ENDED), help="Only in this state.")
-@since_option
+@since_option("Ended since then: 2d ago, or a date.")
 @click.option("--limit", type=click.IntRange(1, MOST), default=20, show_default=True, help="At most so many.")
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, for spreadsheets.")
 @json_option
@@ -102,11 +102,14 @@ def history(
 
 
 def _cards(session: Session, client: DopqClient, references: tuple[str, ...]) -> int:
+    from dopq_client.failure import explain_failures
     from dopq_client.views import job_cards
 
     asked, errors, code = each(session, references, client.job)
     if asked or session.as_json:
         session.answer({"jobs": asked, "errors": errors}, lambda now: job_cards(asked, now))
+    if not session.as_json:
+        explain_failures(session, client, asked)
     return code
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from dopq.clean import clean
-from dopq_client.exits import Exit, exit_of_job, exit_of_jobs
+from dopq_client.exits import Exit, exit_of_jobs
 from dopq_client.failures import each
 from dopq_client.options import duration_option, json_option
 from dopq_client.session import Session
-from dopq_client.shapes import JobInfo, is_told_in_full
+from dopq_client.shapes import JobInfo
 from dopq_client.targets import LIVE, Targets, targets_options
-
-if TYPE_CHECKING:
-    from dopq_client.client import DopqClient
 
 
 @click.command()
@@ -27,6 +22,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def wait(context: click.Context, targets: Targets, timeout: int | None, any_of: bool, propagate: bool) -> None:
     """Wait until jobs have ended. Exit code 0: all succeeded, 1: one failed, 7: one was cancelled."""
+    from dopq_client.failure import explain_failures
     from dopq_client.words import outcome
 
     session: Session = context.obj
@@ -48,26 +44,5 @@ def wait(context: click.Context, targets: Targets, timeout: int | None, any_of: 
         context.exit(Exit.INTERRUPTED)
     if session.as_json:
         session.json_out({"jobs": ended, "errors": errors})
-    for job in ended:
-        if exit_of_job(job) is Exit.JOB_FAILED and is_told_in_full(job):
-            _explain(session, client, job)
+    explain_failures(session, client, ended)
     context.exit(code or exit_of_jobs(ended, propagate=propagate))
-
-
-def _explain(session: Session, client: DopqClient, job: JobInfo) -> None:
-    """Why a job ended badly: what was wrong with its bundle, or the last lines of the log that tells; what to try."""
-    from dopq.errors import DopqError
-    from dopq.job import StateName
-    from dopq_client.views import problems_table
-    from dopq_client.words import advice
-
-    if problems := job.get("problems"):
-        session.note(problems_table(problems))
-    else:
-        try:
-            lines = client.last_lines(job["id"], build=job["state"] == StateName.BUILD_FAILED)
-        except DopqError:
-            lines = []  # the advice is worth telling without them
-        for line in lines:
-            session.note(f"  | {clean(line, keep=chr(9))}")
-    session.note(advice(job))

@@ -148,6 +148,11 @@ def _roughly(seconds: float) -> str:
     return span(round(seconds / step_s) * step_s)
 
 
+def taken(job: JobInfo) -> str:
+    """That a job was handed in."""
+    return f"Job {job['id']} ({clean(job['name'])}) was taken."
+
+
 def next_steps(job: JobInfo) -> str:
     """The commands that fit after a job was handed in."""
     number = job["id"]
@@ -164,8 +169,8 @@ def build_advice(job: JobInfo) -> str:
     return f" `dopq-client logs -f --build {number}` shows its build." if job["state"] == StateName.BUILDING else ""
 
 
-def advice(job: JobInfo) -> str:
-    """What to look at after a job ended badly."""
+def whole_log(job: JobInfo) -> str:
+    """Where all is told of how a job ended badly."""
     match job["state"]:
         case StateName.BUILD_FAILED:
             return (

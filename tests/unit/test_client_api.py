@@ -11,6 +11,7 @@ import pytest
 from dopq.errors import NotAllowed, NotFound, NotLoggedIn, UserError, WrongState
 from dopq.job import GpuId, StateName
 from dopq_client.client import DopqClient, WaitTimedOut
+from dopq_client.fetching import FetchProgress
 from dopq_client.shapes import JobInfo
 from tests.in_memory_node import InMemoryNode, MemoryLink
 
@@ -166,8 +167,8 @@ def test_fetch_brings_logs_outputs_and_report(client: DopqClient, node: InMemory
     node.leaves(job, "output/model/weights.bin", large)
     node.leaves(job, "output/run.sh", b"#!/bin/sh\n", executable=True)
     node.leaves(job, "output/empty", b"")
-    told: list[tuple[int, int]] = []
-    files = client.fetch(job.id, tmp_path / "here", lambda got, total: told.append((got, total)))
+    told: list[FetchProgress] = []
+    files = client.fetch(job.id, tmp_path / "here", told.append)
     here = tmp_path / "here"
     assert (here / "job.log").read_bytes() == b"hello\n"
     assert (here / "output/model/weights.bin").read_bytes() == large
@@ -178,7 +179,9 @@ def test_fetch_brings_logs_outputs_and_report(client: DopqClient, node: InMemory
     assert {file["path"]: file["size"] for file in files} == {
         path.relative_to(here).as_posix(): path.stat().st_size for path in here.rglob("*") if path.is_file()
     }
-    assert told[-1][0] == told[-1][1] == sum(file["size"] for file in files if file["path"] != "report.txt")
+    size = sum(file["size"] for file in files if file["path"] != "report.txt")
+    assert told[-1] == FetchProgress(files=4, files_total=4, bytes=size, bytes_total=size)
+    assert not any(file["kept"] for file in files)
 
 
 def test_cancelling_twice_is_fine_and_cancelling_an_ended_job_is_not(client: DopqClient, node: InMemoryNode) -> None:

@@ -273,12 +273,10 @@ def test_piped_logs_are_the_bytes_of_the_job(run: Terminal, node: InMemoryNode) 
 
 def test_an_empty_log_says_where_the_job_stands_and_where_to_look(run: Terminal, node: InMemoryNode) -> None:
     node.building()
-    for words in (["logs", "1"], ["logs", "-f", "1"]):
-        run.link.answers["read_log"] = lambda *_: {"data": b"", "complete": True}
-        result = run(*words)
-        assert result.stdout == ""
-        assert "is building. `dopq-client logs -f --build 1` shows its build." in result.stderr
-    assert run("logs", "--build", "1").stderr == "There is nothing in this log. Job 1 (iris) is building.\n"
+    result = run("logs", "1")
+    assert result.stdout == ""
+    assert "is building. `dopq-client logs -f --build 1` shows its build." in result.stderr
+    assert run("logs", "--build", "1").stderr == "There is nothing to show. Job 1 (iris) is building.\n"
 
 
 def test_logs_as_json_are_one_object_a_line(run: Terminal, node: InMemoryNode) -> None:
@@ -308,15 +306,15 @@ def test_fetch_makes_a_folder_named_after_the_job(run: Terminal, node: InMemoryN
 
 def test_fetch_lets_no_name_choose_where_to_write(run: Terminal, node: InMemoryNode) -> None:
     node.ended()
-    run.link.answers["get_job"] = lambda _: {"id": 1, "name": "/../../x"}
+    run.link.answers["get_job"] = lambda _: {"id": 1, "name": "/../../x", "state": "succeeded"}
     assert run.json("fetch", "1")["folder"] == str(Path("1").resolve())
     assert Path("1/report.txt").exists()
 
 
 def test_fetch_refuses_a_path_that_leads_out(run: Terminal, node: InMemoryNode) -> None:
     node.ended()
-    run.link.answers["list_results"] = lambda _: [{"path": "../\x1b[2Jevil", "size": 1, "executable": False}]
-    run.link.answers["read_result"] = lambda *_: b"x"
+    evil = {"path": "../\x1b[2Jevil", "size": 1, "executable": False}
+    run.link.answers["list_results"] = lambda *_: {"files": [evil], "next": None}
     result = run("fetch", "1", "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"]["code"] == "unsafe_path"

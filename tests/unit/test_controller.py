@@ -185,9 +185,8 @@ def test_results_are_listed_and_read_by_their_owner_and_admins_alone(desk: Desk)
     job = desk.home.ended()
     desk.log(job, b"epoch 1\n")
     for caller in (desk.anna, desk.olga):
-        assert desk.controller.list_results(caller, str(job.id)) == [
-            {"path": "job.log", "size": 8, "executable": False}
-        ]
+        listed = desk.controller.list_results(caller, str(job.id))
+        assert listed == {"files": [{"path": "job.log", "size": 8, "executable": False}], "next": None}
         assert desk.controller.read_result(caller, str(job.id), "job.log", 6, 100) == b"1\n"
         assert "State:        succeeded" in desk.controller.get_report(caller, str(job.id))
     for call in (

@@ -99,7 +99,7 @@ def views_of(client: MemoryLink, text: str) -> Iterator[RenderableType | Lines]:
     yield system_view.system_view(poisoned(system, text) | {text: text, f"{text}_at": {text: [{text: text}]}}, NOW)
     for job in jobs:
         yield words.outcome(job)
-        yield words.advice(job)
+        yield words.whole_log(job)
         yield words.next_steps(job)
 
 

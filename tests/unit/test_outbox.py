@@ -48,6 +48,14 @@ def folder(home: Home, job: Job) -> Path:
     return folder
 
 
+def read(home: Home, job: Job, path: str, offset: int, length: int) -> bytes:
+    descriptor = home.outbox.open(job, path)
+    try:
+        return os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)
+
+
 # --- folders ---
 
 
@@ -107,22 +115,22 @@ def test_names_made_from_bundles(bundle: str, name: str) -> None:
 
 
 def test_results_are_the_logs_and_the_regular_outputs(home: Home, job: Job, folder: Path) -> None:
-    results = {result.path: (result.size, result.executable) for result in home.outbox.results(job)}
+    results = {result.path: (result.size, result.executable) for result in home.outbox.results(job).files}
     assert results == {JOB_LOG: (16, False), "output/plots/loss.txt": (3, False), "output/run.sh": (9, True)}
 
 
 def test_a_job_without_a_folder_has_no_results(home: Home, job: Job) -> None:
-    assert home.outbox.results(job) == []
+    assert home.outbox.results(job).files == []
     with pytest.raises(NotFound):
-        home.outbox.read(job, JOB_LOG, 0, 10)
+        read(home, job, JOB_LOG, 0, 10)
 
 
 def test_what_is_listed_can_be_read_piece_by_piece(home: Home, job: Job, folder: Path) -> None:
-    for result in home.outbox.results(job):
-        whole = b"".join(home.outbox.read(job, result.path, at, 4) for at in range(0, result.size, 4))
+    for result in home.outbox.results(job).files:
+        whole = b"".join(read(home, job, result.path, at, 4) for at in range(0, result.size, 4))
         assert whole == (folder / result.path).read_bytes()
-    assert home.outbox.read(job, JOB_LOG, 16, 10) == b""
-    assert home.outbox.read(job, JOB_LOG, 2**40, 10) == b""
+    assert read(home, job, JOB_LOG, 16, 10) == b""
+    assert read(home, job, JOB_LOG, 2**40, 10) == b""
 
 
 @pytest.mark.parametrize(
@@ -155,7 +163,7 @@ def test_what_is_listed_can_be_read_piece_by_piece(home: Home, job: Job, folder:
 )
 def test_what_is_no_result_is_not_found(home: Home, job: Job, folder: Path, path: str) -> None:
     with pytest.raises(NotFound):
-        home.outbox.read(job, path, 0, 100)
+        read(home, job, path, 0, 100)
 
 
 hostile = st.lists(
@@ -177,10 +185,10 @@ def test_no_path_leads_out_of_the_results(home: Home, job: Job, folder: Path, pa
         file.read_bytes() for file in (folder / JOB_LOG, folder / OUTPUT / "run.sh", folder / "output/plots/loss.txt")
     }
     try:
-        read = home.outbox.read(job, path, 0, 100)
+        content = read(home, job, path, 0, 100)
     except NotFound:
         return
-    assert read in known
+    assert content in known
 
 
 @pytest.mark.parametrize("where", [JOB_LOG, "output/plots/loss.txt", "output/plots", OUTPUT])
@@ -188,11 +196,11 @@ def test_links_are_neither_listed_nor_followed(home: Home, job: Job, folder: Pat
     path = folder / where
     path.rename(folder.parent / "moved")
     path.symlink_to(folder.parent / "moved")
-    listed = {result.path for result in home.outbox.results(job)}
+    listed = {result.path for result in home.outbox.results(job).files}
     assert not any(name == where or name.startswith(f"{where}/") for name in listed)
     for name in (where, f"{where}/loss.txt", f"{where}/plots/loss.txt", f"{where}/run.sh"):
         with pytest.raises(NotFound):
-            home.outbox.read(job, name, 0, 10)
+            read(home, job, name, 0, 10)
 
 
 def test_a_fifo_is_no_result_and_is_not_waited_for(home: Home, job: Job, folder: Path) -> None:
@@ -200,9 +208,9 @@ def test_a_fifo_is_no_result_and_is_not_waited_for(home: Home, job: Job, folder:
     with socket.socket(socket.AF_UNIX) as listener, chdir(folder / OUTPUT):  # a socket's path has to be short
         listener.bind("socket")
     for name in ("output/pipe", "output/socket"):
-        assert name not in {result.path for result in home.outbox.results(job)}
+        assert name not in {result.path for result in home.outbox.results(job).files}
         with pytest.raises(NotFound):
-            home.outbox.read(job, name, 0, 10)
+            read(home, job, name, 0, 10)
 
 
 def test_a_tree_deeper_than_the_stack_is_listed(home: Home, job: Job, folder: Path) -> None:
@@ -210,7 +218,7 @@ def test_a_tree_deeper_than_the_stack_is_listed(home: Home, job: Job, folder: Pa
     for _ in range(1100):
         deep = deep / "d"
         deep.mkdir()
-    results = home.outbox.results(job)
+    results = home.outbox.results(job).files
     discard(folder)  # pytest cannot
     assert len(results) == 3
 
@@ -219,5 +227,5 @@ def test_no_descriptor_is_left_open(home: Home, job: Job, folder: Path) -> None:
     before = open_descriptors()
     for path in ("output", "output/run.sh", "output/nothing", "job.log/x", "output/plots/\0"):
         with suppress(NotFound):
-            home.outbox.read(job, path, 0, 10)
+            read(home, job, path, 0, 10)
     assert open_descriptors() == before

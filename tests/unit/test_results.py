@@ -219,13 +219,13 @@ def test_logs_can_be_read_while_the_share_is_away_though_not_the_outputs(bench: 
     with pytest.raises(TryAgain, match="on their way"):
         bench.results.list(job)
     bench.results.bring(job)
-    assert [result.path for result in bench.results.list(job)] == [JOB_LOG, "output/metrics"]
+    assert [result.path for result in bench.results.list(job).files] == [JOB_LOG, "output/metrics"]
     assert bench.results.read(job, "output/metrics", 0, 10) == b"{}"
 
 
 def test_what_never_was_is_not_promised(bench: Bench) -> None:
     job = bench.home.building()
-    assert bench.results.list(job) == []
+    assert bench.results.list(job).files == []
     with pytest.raises(NotFound):
         bench.results.read(job, JOB_LOG, 0, 10)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Self, cast
 
 from dopq_client.link import Link
+from dopq_client.patience import PatientLink
 from dopq_client.shapes import JobInfo
 
 Reference = int | str
@@ -20,6 +21,10 @@ class Desk:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    def patient(self) -> Self:
+        """The same, which waits for up to a minute for a node that is away, where asking again does no harm."""
+        return type(self)(PatientLink(self._link))
 
     def job(self, reference: Reference) -> JobInfo:
         """One job as it is now. Raises `NotFound`."""

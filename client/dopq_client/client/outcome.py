@@ -2,86 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from dopq.wire import Plain
-from dopq_client.client.desk import Desk, Progress, Reference
-from dopq_client.link import Link
+from dopq_client.client.desk import Desk, Reference
+from dopq_client.fetching import Tell, fetch
+from dopq_client.log_pieces import log_pieces
 from dopq_client.patience import PatientLink
-from dopq_client.results import write_result
 from dopq_client.shapes import FetchedFile
-from dopq_client.waiting import POLL_S
-
-READ_BYTES = 256 * 1024
-"""What is read at a time; the service's own limit."""
+from dopq_client.target import Target
 
 
 class Outcome(Desk):
     """Reading what jobs print, and bringing what they leave."""
 
-    def logs(self, reference: Reference, *, build: bool = False, follow: bool = False) -> Iterator[bytes]:
+    def logs(
+        self,
+        reference: Reference,
+        *,
+        build: bool = False,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+    ) -> Iterator[bytes]:
         """A job's log (`build`: of its build) in pieces, as the job wrote it.
 
-        `follow`: goes on as the log grows, until no byte will ever follow; a restart of the node in between is waited
-        for, up to a minute.
+        Args:
+            follow: goes on as the log grows, until no byte will ever follow; a restart of the node in between is waited
+                for, up to a minute.
+            tail: begins with the last so many lines, as far as they lie in the log's last 16 MiB.
+            since: begins with what was printed then, a time with its zone: nothing later is missing, and a little that
+                is older may come before it. Not with `build`: `UserError`.
         """
-        job = str(self.job(reference)["id"])  # `@` may mean another job by the time of the next piece
-        link: Link = PatientLink(self._link) if follow else self._link
-        offset = 0
-        while True:
-            answer = link.call("read_log", job, build, offset, READ_BYTES, POLL_S if follow else 0.0)
-            data: bytes = answer["data"]
-            if data:
-                yield data
-            offset += len(data)
-            if answer["complete"] or not (data or follow):
-                return
+        return log_pieces(self._link, str(self.job(reference)["id"]), build, follow, tail, since)
 
     def last_lines(self, reference: Reference, count: int = 10, *, build: bool = False) -> list[str]:
         """The last `count` lines of a job's log, as far as they lie in its last 16 KiB; none if it has no log."""
-        wanted = "build.log" if build else "job.log"
-        sizes = {result["path"]: int(result["size"]) for result in self._results(reference)}
-        if wanted not in sizes:
-            return []
-        offset = max(0, sizes[wanted] - 16 * 1024)
-        data: bytes = self._link.call("read_result", str(reference), wanted, offset, 16 * 1024)
-        return data.decode("utf-8", "replace").splitlines()[-count:]
+        end = b""
+        for piece in self.logs(reference, build=build, tail=count):
+            end = (end + piece)[-16 * 1024 :]
+        return end.decode("utf-8", "replace").splitlines()[-count:]
 
-    def fetch(self, reference: Reference, into: str | Path, progress: Progress | None = None) -> list[FetchedFile]:
-        """Write a job's logs, outputs and report below `into`, replacing older copies; what was written.
+    def advice(self, reference: Reference) -> str | None:
+        """What would help the next job like this one, in a sentence; None where there is nothing to say."""
+        return cast("str | None", self._link.call("get_advice", str(reference)))
 
-        Each file is whole or absent. Nothing is written outside `into`, whatever the service says.
+    def fetch(self, reference: Reference, into: str | Path, progress: Tell | None = None) -> list[FetchedFile]:
+        """Write a job's logs, outputs and report below `into`; what is there then.
+
+        Each file is whole or absent, and verified; what is there already, from this job or by chance, is not read
+        again. After whatever cut it off, the same call goes on; a restart of the node is waited for, up to a minute.
+        Nothing is written outside `into`, whatever the service says. Of a job that goes on it is the log so far.
 
         Raises:
-            UserError: `into` cannot be written to, or the service named a file in an unsafe way (`UnsafePath`).
-            TryAgain: a file got shorter while it was read.
+            UserError: `into` cannot be written to, another fetch is writing there, or the service named a file in an
+                unsafe way (`UnsafePath`).
+            TryAgain: a file went or changed while it was read, or the share is away.
         """
-        target, job = Path(into), str(self.job(reference)["id"])
-        listed = self._results(job)
-        total = sum(int(result["size"]) for result in listed)
-        done = 0
-        for result in listed:
-            path, size = str(result["path"]), int(result["size"])
-            read = self._reader(job, path, done, total, progress)
-            write_result(target, path, size, bool(result["executable"]), read)
-            done += size
+        job, target = str(self.job(reference)["id"]), Target(Path(into))
+        files = fetch(PatientLink(self._link), job, target, lambda path: path, progress)
         report = str(self._link.call("get_report", job)).encode()
-        write_result(target, "report.txt", len(report), False, lambda offset: report[offset:])
-        files = [FetchedFile(path=str(result["path"]), size=int(result["size"])) for result in listed]
-        return [*files, FetchedFile(path="report.txt", size=len(report))]
+        with target:
+            target.put("report.txt", report)
+        return [*files, FetchedFile(path="report.txt", size=len(report), kept=False)]
 
-    def _reader(
-        self, job: str, path: str, before: int, total: int, progress: Progress | None
-    ) -> Callable[[int], bytes]:
-        def read(offset: int) -> bytes:
-            data: bytes = self._link.call("read_result", job, path, offset, READ_BYTES)
-            if progress:
-                progress(min(before + offset + len(data), total), total)
-            return data
+    def fetch_outputs(self, reference: Reference, into: str | Path, progress: Tell | None = None) -> list[FetchedFile]:
+        """Write what a job left in its `/output` into `into`, and nothing else. As `fetch` does."""
+        job = str(self.job(reference)["id"])
+        return fetch(PatientLink(self._link), job, Target(Path(into)), _below_output, progress)
 
-        return read
 
-    def _results(self, reference: Reference) -> list[Plain]:
-        return cast("list[Plain]", self._link.call("list_results", str(reference)))
+def _below_output(path: str) -> str | None:
+    return path.removeprefix("output/") if path.startswith("output/") else None
