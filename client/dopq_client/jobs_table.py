@@ -94,5 +94,5 @@ def _whys(jobs: Iterable[JobInfo]) -> Iterator[str]:
         starts = f"starts {start(job)}" if start(job) else ""
         head = ", ".join(part for part in (place, starts) if part)
         told = _AS_ABOVE if why and why == before and head else why
-        yield f"{head}. {told}".rstrip() if head else told
+        yield f"{head}. {told}" if head and told else head or told
         before = why

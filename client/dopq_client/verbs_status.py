@@ -109,7 +109,8 @@ def _cards(session: Session, client: DopqClient, references: tuple[str, ...]) ->
     if asked or session.as_json:
         session.answer({"jobs": asked, "errors": errors}, lambda now: job_cards(asked, now))
     if not session.as_json:
-        explain_failures(session, client, asked)
+        # A card has the problems of a refused bundle already.
+        explain_failures(session, client, [job for job in asked if not job.get("problems")])
     return code
 
 

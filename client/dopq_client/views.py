@@ -154,11 +154,11 @@ def users_table(users: Sequence[UserStatistics]) -> RenderableType:
 def error_text(error: DopqError) -> RenderableType:
     """What happened, why, and what to do about it."""
     lines = [Text.assemble(("Error: ", "bold red"), clean(error.message), overflow=_overflow(error.message))]
-    if error.hint:
-        lines.append(Text(clean(error.hint), overflow=_overflow(error.hint)))
     problems = error.details.get("problems")
     if isinstance(problems, list) and all(isinstance(problem, Mapping) for problem in problems):
-        return Group(*lines, problems_table(problems))
+        return Group(*lines, problems_table(problems))  # which has all that the hint has
+    if error.hint:
+        lines.append(Text(clean(error.hint), overflow=_overflow(error.hint)))
     return Group(*lines)
 
 

@@ -13,15 +13,15 @@ _MOST_SHOWN = 50  # a reason.txt of ten thousand lines helps nobody
 _LONGEST_SHOWN = 80
 
 
-def refusal(problems: Sequence[Problem]) -> BundleRejected:
+def refusal(problems: Sequence[Problem], what: str = "The bundle was refused") -> BundleRejected:
     """The error that names all of `problems`, or the first fifty and how many more there are."""
     listed = list(problems[:_MOST_SHOWN])
     if more := len(problems) - len(listed):
         listed.append(Problem("bundle", f"{more} more problems like these", "Mend the ones above first."))
     if len(problems) == 1:
-        message, hint = f"The bundle was refused. {problems[0]}", ""
+        message, hint = f"{what}. {problems[0]}", ""
     else:
-        message, hint = f"The bundle was refused: {len(problems)} problems.", "\n".join(map(str, listed))
+        message, hint = f"{what}: {len(problems)} problems.", "\n".join(map(str, listed))
     return BundleRejected(message, hint, problems=[asdict(problem) for problem in listed])
 
 

@@ -49,7 +49,7 @@ def changed(spec: JobSpec, changes: Mapping[str, object], defaults: SpecDefaults
     said = {key: value for key, value in table.items() if value is not None}
     again, wrong = spec_of_table(TOML_FILE, said, JobSpec(name=spec.name, gpus=defaults.gpus), None, defaults)
     if problems + wrong:
-        raise refusal(problems + wrong)
+        raise refusal(problems + wrong, "These settings will not do")
     return replace(
         again,
         entrypoint=spec.entrypoint,
