@@ -1,7 +1,6 @@
 """An image with one program that does nothing, for containers that only hold a network namespace open.
 
-The program is a static executable of some 150 bytes, written here: there is nothing in it to attack, to fetch or to
-build, and it needs no library. It waits for signals, of which a process with the number 1 gets SIGKILL alone.
+The program has some 150 bytes. It waits for signals, of which a process with the number 1 gets SIGKILL alone.
 """
 
 from __future__ import annotations
@@ -11,19 +10,15 @@ import os
 import struct
 import tarfile
 
+from dopq.container_handler.executable import executable
+
 REFERENCE = "dopq-pause:1"
 COMMAND = ("/pause",)
 
-_LOADED_AT = 0x400000
-_HEADERS_BYTES = 64 + 56  # an ELF header and one program header (elf(5))
-
-_MACHINES = {
-    "x86_64": (62, bytes.fromhex("b822000000 0f05 ebf7")),  # again: mov eax, 34 (pause); syscall; jmp again
-    "aarch64": (
-        183,
-        # again: mov x0..x3, 0; mov x8, 73 (ppoll); svc 0; b again
-        struct.pack("<7I", 0xD2800000, 0xD2800001, 0xD2800002, 0xD2800003, 0xD2800928, 0xD4000001, 0x17FFFFFA),
-    ),
+_CODE = {
+    "x86_64": bytes.fromhex("b822000000 0f05 ebf7"),  # again: mov eax, 34 (pause); syscall; jmp again
+    # again: mov x0..x3, 0; mov x8, 73 (ppoll); svc 0; b again
+    "aarch64": struct.pack("<7I", 0xD2800000, 0xD2800001, 0xD2800002, 0xD2800003, 0xD2800928, 0xD4000001, 0x17FFFFFA),
 }
 
 
@@ -43,11 +38,4 @@ def pause_root() -> io.BytesIO | None:
 
 def pause_program(machine: str) -> bytes | None:
     """The executable for a machine as uname(2) calls it; None where its instructions are not known here."""
-    if machine not in _MACHINES:
-        return None
-    number, code = _MACHINES[machine]
-    size, entry = _HEADERS_BYTES + len(code), _LOADED_AT + _HEADERS_BYTES
-    identity = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)  # 64 bits, little-endian, version 1
-    header = struct.pack("<16sHHIQQQIHHHHHH", identity, 2, number, 1, entry, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _LOADED_AT, _LOADED_AT, size, size, 0x10000)  # load, read and execute
-    return header + segment + code
+    return executable(machine, _CODE[machine]) if machine in _CODE else None
