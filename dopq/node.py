@@ -53,7 +53,8 @@ from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
 from dopq.results import Results
 from dopq.room import Capacity
-from dopq.runner import Runner, RunnerSettings
+from dopq.runner import Runner
+from dopq.runner_settings import RunnerSettings
 from dopq.scheduler import Scheduler
 from dopq.share import Share, make_user_folders
 from dopq.share_sweep import ShareSweep

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dopq import asking, ending
 from dopq import runner as runner_module
 from dopq.config import ContainerSettings, TemplatesSettings
 from dopq.container_handler.container import container_name
@@ -21,7 +22,8 @@ from dopq.container_handler.proof import MAC_LABEL, Proof, node_key
 from dopq.errors import EngineRefused, EngineUnavailable, OperatorError
 from dopq.job import Actor, Ended, Job, JobId, Reason, Running, StateName, lease_of
 from dopq.publisher import Publisher
-from dopq.runner import Runner, RunnerSettings
+from dopq.runner import Runner
+from dopq.runner_settings import RunnerSettings
 from dopq.utils.gpu import Gpu, GpuSurvey
 from tests.fakes import FakeEngine, Program
 from tests.platforms import ANNA, Home, gpu
@@ -36,8 +38,8 @@ VERBS = ["observe", "create", "start", "wait", "log", "remove"]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that only spare an engine are not worth a test's time."""
-    for name in ("RETRY_S", "DEFECT_S"):
-        monkeypatch.setattr(runner_module, name, 0.01)
+    monkeypatch.setattr(asking, "RETRY_S", 0.01)
+    monkeypatch.setattr(runner_module, "DEFECT_S", 0.01)
 
 
 class Interrupted(FakeEngine):
@@ -107,7 +109,7 @@ class Bench:
             self.engine.interrupt_logs()
             return not self.runner._carried
 
-        self.runner._stopping.set()
+        self.runner._asking.stopping.set()
         self.runner._mirror.stop(5.0)
         wait_until(gone, 5.0)
 
@@ -603,7 +605,7 @@ def test_killed_at_any_step_a_job_is_carried_on_from_where_it_stood(
     bench = Bench(tmp_path, engine)
 
     def kill() -> None:
-        bench.runner._stopping.set()
+        bench.runner._asking.stopping.set()
         raise AWAY
 
     engine.happens = kill
@@ -612,7 +614,7 @@ def test_killed_at_any_step_a_job_is_carried_on_from_where_it_stood(
     if "runs_on" in program and moment.endswith(("wait", "remove")):
         bench.until(job, StateName.RUNNING)
         engine.release(bench.name(job), 3)
-    wait_until(lambda: bench.runner._stopping.is_set() and not bench.runner._carried, 5.0)
+    wait_until(lambda: bench.runner._asking.stopping.is_set() and not bench.runner._carried, 5.0)
     bench.restart()
     bench.runner.start()
     wait_until(lambda: engine.starts, 5.0)
@@ -741,7 +743,7 @@ def test_a_job_is_carried_from_its_begin_to_its_end_without_a_share(listening: B
 
 def test_a_share_that_hangs_keeps_no_job_from_ending(listening: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = listening
-    monkeypatch.setattr(runner_module, "ANSWER_S", 0.05)
+    monkeypatch.setattr(ending, "ANSWER_S", 0.05)
     answers = threading.Event()
     monkeypatch.setattr(bench.home.outbox, "check_share", answers.wait)
     bench.program(log=b"epoch 1\n")
@@ -754,7 +756,7 @@ def test_a_share_that_hangs_keeps_no_job_from_ending(listening: Bench, monkeypat
 
 def test_a_share_that_is_slow_is_waited_for(listening: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = listening
-    monkeypatch.setattr(runner_module, "ANSWER_S", 0.05)
+    monkeypatch.setattr(ending, "ANSWER_S", 0.05)
     bring, goes_on, asked = bench.home.results.bring, threading.Event(), threading.Semaphore(0)
     monkeypatch.setattr(bench.home.results, "bring", lambda job: (goes_on.wait(), bring(job)))
     monkeypatch.setattr(bench.home.results, "check_share", asked.release)
@@ -776,7 +778,7 @@ def test_killed_at_any_step_while_the_share_is_away_everything_comes_in_the_end(
     bench = Bench(tmp_path, engine)
 
     def kill() -> None:
-        bench.runner._stopping.set()
+        bench.runner._asking.stopping.set()
         raise AWAY
 
     bench.take_share_away()
@@ -787,7 +789,7 @@ def test_killed_at_any_step_while_the_share_is_away_everything_comes_in_the_end(
         bench.until(job, StateName.RUNNING)
         (bench.output(job) / "a").write_text("a")
         engine.release(bench.name(job), 3)
-    wait_until(lambda: bench.runner._stopping.is_set() and not bench.runner._carried, 5.0)
+    wait_until(lambda: bench.runner._asking.stopping.is_set() and not bench.runner._carried, 5.0)
     bench.restart()
     bench.runner.start()
     if isinstance(engine.observe(bench.name(job)), Alive):

@@ -13,7 +13,8 @@ from dopq.container_handler.container import NODE_LABEL, container_name
 from dopq.container_handler.engine import ContainerName, ContainerRequest
 from dopq.container_handler.proof import MAC_LABEL, Proof, node_key
 from dopq.job import JobId
-from dopq.runner import Runner, RunnerSettings
+from dopq.runner import Runner
+from dopq.runner_settings import RunnerSettings
 from dopq.utils.gpu_probe import SimulatedGpus
 from tests.fakes import FakeEngine
 from tests.in_memory_node import InMemoryNode

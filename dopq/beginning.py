@@ -1,0 +1,133 @@
+"""The first part of a job's way: from its lease to a running process, from wherever a former life came to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from dopq.container_handler.container import JOBS_NETWORK, container_request, job_network, job_user
+from dopq.container_handler.engine import Absent, Alive, ContainerEngine, ContainerName, Created, Exited, Observation
+from dopq.container_handler.proof import Proof
+from dopq.data_platform import DataPlatform
+from dopq.errors import EngineRefused
+from dopq.job import Job, Occupying, Running, State, Stopping
+from dopq.namespaces import Namespaces
+from dopq.results import Results
+from dopq.runner_settings import RunnerSettings
+from dopq.starts import Starts
+
+
+class Beginning:
+    """Creates and starts the containers of jobs. Looks before it acts: called again, it goes on. Thread-safe."""
+
+    def __init__(
+        self,
+        platform: DataPlatform,
+        engine: ContainerEngine,
+        proof: Proof,
+        results: Results,
+        namespaces: Namespaces,
+        starts: Starts,
+        settings: RunnerSettings,
+        ask_to_stop: Callable[[Job], None],
+    ) -> None:
+        """`ask_to_stop`: called with a job that was asked to stop before its process ran."""
+        self._platform = platform
+        self._engine = engine
+        self._proof = proof
+        self._results = results
+        self._namespaces = namespaces
+        self._starts = starts
+        self._settings = settings
+        self._ask_to_stop = ask_to_stop
+        self._has_network = False  # whether that of the jobs was there in this life
+
+    def begin(self, job: Job, known: list[Observation]) -> Observation:
+        """What is there of a job's container once it has been started, unless it had been or is not to be.
+
+        Args:
+            known: what is known of it without a look, taken out; empty where a former life may have made it.
+
+        Raises:
+            EngineRefused: the container cannot be had.
+            EngineUnavailable, OSError: call again.
+        """
+        state, name = self._platform.job(job.id).state, self._settings.container_of(job)
+        seen = known.pop() if known else self._observe(name)
+        if isinstance(seen, Exited) and seen.error and self._network_was_gone(name):
+            self._engine.remove(name)
+            seen = Absent()
+        if isinstance(seen, Absent | Created) and isinstance(state, Stopping):
+            return Absent()  # never ran, and shall not
+        if isinstance(seen, Absent) and isinstance(state, Running):
+            return seen  # it ran and is gone: running it again would be a second run
+        if isinstance(seen, Absent | Created):
+            with self._starts.one():
+                self._start(job, state, name, made=isinstance(seen, Created))
+            seen = self._engine.observe(name)
+        if isinstance(seen, Exited) and seen.error:
+            raise EngineRefused(f"{seen.error}.")  # said before, when nobody heard it
+        if isinstance(seen, Alive | Exited):
+            now = self._platform.mark_running(job.id, seen.started_at)
+            if isinstance(now.state, Stopping):
+                self._ask_to_stop(now)
+        return seen
+
+    def _observe(self, name: ContainerName) -> Observation:
+        """What is there of a name that only we know to give, but anybody with the engine at hand may have taken."""
+        seen = self._engine.observe(name)
+        if not isinstance(seen, Absent) and not self._proof.is_ours(name):
+            raise EngineRefused(
+                f"The name {name} is in use by a container that is not this node's.",
+                f"Remove it if nobody needs it: `docker rm {name}`.",
+            )
+        return seen
+
+    def _start(self, job: Job, state: State, name: ContainerName, *, made: bool) -> None:
+        try:
+            if not made:
+                self._create(job, state, name)
+            self._engine.start(name)
+        except EngineRefused:
+            if not self._network_was_gone(name):
+                raise
+            self._engine.remove(name)
+            self._create(job, state, name)
+            self._engine.start(name)
+
+    def _create(self, job: Job, state: State, name: ContainerName) -> None:
+        if not isinstance(state, Occupying):
+            raise EngineRefused(f"Job {job.id} has no lease any more.")
+        if not self._has_network:
+            self._provide_network()
+        output = self._results.output_folder(job)
+        output.mkdir(mode=0o777, parents=True, exist_ok=True)
+        output.chmod(0o777)  # whoever the job's processes run as
+        self._results.begin_attempt(job, state.lease.attempt)
+        self._engine.create(
+            container_request(
+                job,
+                state.work,
+                state.lease,
+                node_id=self._settings.node_id,
+                folder=output.parent,
+                data=self._settings.paths.data,
+                settings=self._settings.container,
+                templates=self._settings.templates,
+                user=job_user(self._settings.container.user, service=(os.geteuid(), os.getegid())),
+                namespace=self._namespaces.lend(name),
+                machine_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+                mac=self._proof.mac(name, state.work.image),
+            )
+        )
+
+    def _network_was_gone(self, name: ContainerName) -> bool:
+        """Whether a container could not start for want of its namespace or network, which one made anew will have."""
+        return self._namespaces.has_died(name) or self._provide_network()
+
+    def _provide_network(self) -> bool:
+        """Have the network of the jobs, where they have one of ours; whether there was none: anybody may prune it."""
+        ours = job_network(self._settings.container.network) == JOBS_NETWORK
+        is_new = ours and self._engine.provide_network(JOBS_NETWORK)
+        self._has_network = True
+        return is_new

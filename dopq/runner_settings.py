@@ -1,0 +1,30 @@
+"""How this node runs containers, and what it calls them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dopq.config import ContainerSettings, Paths, TemplatesSettings
+from dopq.container_handler.container import container_name
+from dopq.container_handler.engine import ContainerName
+from dopq.job import Job, lease_of
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """How this node runs containers."""
+
+    node_id: str
+    paths: Paths
+    container: ContainerSettings
+    templates: TemplatesSettings
+
+    def container_of(self, job: Job) -> ContainerName:
+        """The name of the container of the attempt that a job is at."""
+        return container_name(self.node_id, job.id, attempt_of(job))
+
+
+def attempt_of(job: Job) -> int:
+    """The attempt that a job is at; 1 for one that occupies nothing."""
+    lease = lease_of(job.state)
+    return lease.attempt if lease else 1
