@@ -357,6 +357,24 @@ class DataPlatform:
         with self._lock:
             return self._dispatch.decide(capacity, self._stoppage.obstacle() or stopped, self._clock.now())
 
+    def foresee(self, most: int) -> list[Job]:
+        """Waiting jobs as they would be begun when one that occupies the node leaves it; at most so many.
+
+        Nothing is promised by it: it holds as long as nothing else happens. A job is in it once for each set of GPUs
+        that it might get.
+        """
+        with self._lock:
+            if self._stoppage.obstacle():
+                return []
+            now = self._clock.now()
+            return [
+                replace(
+                    job, state=lifecycle.begun(job, start.gpus, *self._dispatch.part_and_rate(job, start.gpus), now)
+                )
+                for start in self._dispatch.foresee(most, now)
+                if (job := self._register.live(start.job))
+            ]
+
     def situation(self) -> tuple[Situation, RunTimes] | None:
         """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""
         with self._lock:

@@ -16,13 +16,14 @@ from dopq.course import Situation
 from dopq.forecast import Forecast
 from dopq.job import GpuId, Job, JobId, Queued, Reason, UserName, lease_of, work_of
 from dopq.lines import Turn
-from dopq.queue_model import Decision, Quota, View, decide
+from dopq.queue_model import Decision, Quota, Start, View, decide
 from dopq.queue_view import Defaults, as_waiting, demand_of, holding
 from dopq.ranking import Ranking, Terms
 from dopq.register import Register
 from dopq.room import Capacity, Demand
 from dopq.run_times import RunTimes
 from dopq.standing import Standing
+from dopq.successors import first_distinct, successors
 from dopq.why import Why
 from dopq.wire import Place
 
@@ -65,6 +66,22 @@ class Dispatch:
         self._register.beyond = decision.beyond
         self._standing = Standing(self._register.queue, decision)
         return decision
+
+    def foresee(self, most: int, now: datetime) -> tuple[Start, ...]:
+        """Who starts, and where, when one of those jobs leaves that are expected to leave first; at most so many.
+
+        As of the newest decision, if nothing but that happens; nobody before the first.
+        """
+        if self._standing is None:
+            return ()
+        leased = self._ranking.by_end(self._register.leased())
+        occupying = tuple(it for job in leased if (it := holding(job, self._defaults)))
+        view = replace(self._standing.decision.view, now_s=now.timestamp(), holding=occupying)
+        answers = (
+            successors(self._register.queue, replace(view, order=self._ranking.order(leased, now, job)), job.id)
+            for job in leased[:most]
+        )
+        return first_distinct(answers, most)
 
     def part_and_rate(self, job: Job, gpus: Iterable[GpuId]) -> tuple[float, float]:
         """How much of each of these GPUs the job gets, and at how many GPUs it is charged, by the newest decision."""

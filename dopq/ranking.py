@@ -13,7 +13,7 @@ from itertools import islice
 
 from dopq.config import QueueSettings
 from dopq.course import HISTORY, Fairness
-from dopq.job import Ended, Job, UserName, lease_of
+from dopq.job import Ended, Job, Stopping, UserName, lease_of
 from dopq.ledger import Ledger
 from dopq.order import FairShare, Fifo, Order, Policy, Recency, recency_penalties
 from dopq.penalty import committed, penalty
@@ -81,16 +81,33 @@ class Ranking:
             if entry and job.state.started_at is not None:
                 self._run_times.learn(entry, (job.state.at - job.state.started_at).total_seconds())
 
-    def order(self, leased: Iterable[Job], now: datetime) -> Order:
-        """The order of this moment. `leased`: the jobs that occupy the node."""
+    def order(self, leased: Iterable[Job], now: datetime, leaving: Job | None = None) -> Order:
+        """The order of this moment, or of that after one more has ended.
+
+        Args:
+            leased: the jobs that occupy the node.
+            leaving: the one of them that is taken to have ended just now, having run as long as was expected.
+        """
+        leased = [job for job in leased if leaving is None or job.id != leaving.id]
         match Policy(self._settings.policy):
             case Policy.FAIRSHARE:
                 penalties = {user: terms.expected_penalty for user, terms in self.terms(leased, now).items()}
                 return FairShare(penalties, self._run_times.expected_s)
             case Policy.RECENCY:
-                return Recency(recency_penalties(self._finished))
+                last = [leaving.user] if leaving else []
+                return Recency(recency_penalties([*last, *self._finished]))
             case Policy.FIFO:
                 return Fifo()
+
+    def by_end(self, leased: Iterable[Job]) -> list[Job]:
+        """Jobs that occupy the node, those first that are expected to leave it first."""
+        return sorted(leased, key=self._expected_end_s)
+
+    def _expected_end_s(self, job: Job) -> float:
+        lease, entry = lease_of(job.state), as_waiting(job, self._defaults)
+        if isinstance(job.state, Stopping) or lease is None or entry is None:
+            return 0.0
+        return lease.since.timestamp() + self._run_times.expected_s(entry)
 
     def run_times(self) -> RunTimes:
         """What is known of them now; learns nothing more."""
