@@ -42,7 +42,7 @@ from dopq.job import (
 )
 from dopq.ledger import Ledger
 from dopq.queue_lock import Drain, QueueLock
-from dopq.queue_model import Decision
+from dopq.queue_model import Decision, Start
 from dopq.queue_view import Defaults
 from dopq.ranking import REMEMBERED
 from dopq.register import Listener, Register
@@ -367,13 +367,7 @@ class DataPlatform:
             if self._stoppage.obstacle():
                 return []
             now = self._clock.now()
-            return [
-                replace(
-                    job, state=lifecycle.begun(job, start.gpus, *self._dispatch.part_and_rate(job, start.gpus), now)
-                )
-                for start in self._dispatch.foresee(most, now)
-                if (job := self._register.live(start.job))
-            ]
+            return [self._as_begun(start, now) for start in self._dispatch.foresee(most, now)]
 
     def situation(self) -> tuple[Situation, RunTimes] | None:
         """What a forecast goes by, as of the newest decision; None before the first. A copy, cheap to make."""
@@ -513,6 +507,11 @@ class DataPlatform:
         self._register.assert_consistent()
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _as_begun(self, start: Start, now: datetime) -> Job:
+        job = self._register.live(start.job)
+        part, rate = self._dispatch.part_and_rate(job, start.gpus)
+        return replace(job, state=lifecycle.begun(job, start.gpus, part, rate, now))
 
     def _others(self, job: Job, text: str) -> Job:
         """Another job of a job's user, by number or name. Raises `NotFound`."""
