@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import tarfile
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Condition, Event
@@ -262,6 +264,17 @@ class FakeEngine:
             self._containers[request.name] = _Container(request, self.programs.get(command, Program()))
             self.requests.append(request)
 
+    def rename(self, name: ContainerName, new: ContainerName) -> None:
+        with self._scripted("rename"):
+            if name not in self._containers and new in self._containers:
+                return
+            container = self._existing(name)
+            if new in self._containers:
+                raise EngineRefused(f"The name {new} is already in use.")
+            del self._containers[name]
+            container.request = replace(container.request, name=new)
+            self._containers[new] = container
+
     def start(self, name: ContainerName) -> None:
         with self._scripted("start"):
             container = self._existing(name)
@@ -378,6 +391,25 @@ class FakeEngine:
                 f"The container engine would not start the container {container.request.name}: {program.start_error}."
             )
         container.state = Alive(now)
+        if container.request.latch:
+            waiting = threading.Thread(
+                target=self._wait_at_latch, args=(container, container.request.latch), daemon=True
+            )
+            waiting.start()
+        else:
+            self._run(container)
+
+    def _wait_at_latch(self, container: _Container, latch: Path) -> None:
+        is_opened = _waited_at(latch)
+        with self._changed:
+            if isinstance(container.state, Alive):
+                if is_opened:
+                    self._run(container)
+                else:
+                    self._end(container, 125)
+
+    def _run(self, container: _Container) -> None:
+        program = container.program
         self.starts.append(container.request.name)
         container.write(program.log)
         if program.runs_on:
@@ -410,6 +442,16 @@ class FakeEngine:
             words = program.log.decode().splitlines()
             last = f' Its last words: "{words[-1]}".' if words else ""
             raise BuildFailed(f'The build step "{line}" failed with exit code {program.exit_code}.{last}')
+
+
+def _waited_at(latch: Path) -> bool:
+    """What the program of a latch does: wait until nobody holds the lock; whether the latch was opened then."""
+    try:
+        with (latch / "opened").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return bool(file.read(1))
+    except FileNotFoundError:
+        return False
 
 
 def _with_tag(reference: str) -> str:

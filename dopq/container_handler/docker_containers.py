@@ -15,6 +15,7 @@ from dopq.container_handler import docker_connection
 from dopq.container_handler.docker_connection import DockerConnection, refusal
 from dopq.container_handler.docker_http import DockerHttp, Refused
 from dopq.container_handler.docker_json import (
+    behind_latch,
     container_body,
     instant,
     keeps_apart,
@@ -70,14 +71,18 @@ class DockerContainers:
         """See ContainerEngine."""
         with self._doing(f"create the container {request.name}"):
             try:
+                body = container_body(self._with_latch(request) if request.latch else request)
                 with step("container create"):
-                    self._call("POST", "create", {"name": request.name}, container_body(request))
+                    self._call("POST", "create", {"name": request.name}, body)
                 with self._lock:
                     self._never_started.add(request.name)
             except Refused as refused:
                 if refused.status != 409:  # the name is in use: a call before this one, or somebody else
                     raise
                 self._check_ours(request)
+
+    def _with_latch(self, request: ContainerRequest) -> ContainerRequest:
+        return behind_latch(request, self._call("GET", f"/images/{request.image}/json")["Config"])
 
     def _check_ours(self, request: ContainerRequest) -> None:
         try:
@@ -91,6 +96,20 @@ class DockerContainers:
                 f"The name {request.name} is in use by a container that is not this node's.",
                 f"Remove it if nobody needs it: `docker rm {request.name}`.",
             )
+
+    def rename(self, name: ContainerName, new: ContainerName) -> None:
+        """See ContainerEngine."""
+        with self._doing(f"rename the container {name} to {new}"):
+            try:
+                with step("container rename"):
+                    self._call("POST", f"{name}/rename", {"name": new})
+            except Refused as refused:
+                if refused.status != 404 or isinstance(self.observe(new), Absent):
+                    raise
+        with self._lock:
+            if name in self._never_started:
+                self._never_started.remove(name)
+                self._never_started.add(new)
 
     def start(self, name: ContainerName) -> None:
         """See ContainerEngine.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from dopq.container_handler.docker_words import plain_words
 from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation
+from dopq.container_handler.latch import TARGET, command_behind_latch
+from dopq.errors import EngineRefused
 from dopq.job import Mount, ResourceUse
 from dopq.utils.gpu import is_simulated
 
@@ -64,6 +67,31 @@ def container_body(request: ContainerRequest) -> dict[str, Any]:
         "Healthcheck": {"Test": ["NONE"]},  # a job is judged by its exit code; a check would use its CPU for nothing
         "HostConfig": _host_config(request),
     }
+
+
+def behind_latch(request: ContainerRequest, image: Mapping[str, Any]) -> ContainerRequest:
+    """The request of a container whose command is held back by its latch.
+
+    Args:
+        image: `Config` of `GET /images/{id}/json`. Its command is to be said here, since the engine takes it only where
+            no entrypoint is said.
+
+    Raises:
+        EngineRefused: there is no command.
+    """
+    command = _whole_command(request, image)
+    if not command:
+        raise EngineRefused("The image has no command, and none is said.")
+    mounts = (*request.mounts, Mount(str(request.latch), TARGET))
+    return replace(request, entrypoint=command_behind_latch(command), command=(), mounts=mounts, latch=None)
+
+
+def _whole_command(request: ContainerRequest, image: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the engine would run: an entrypoint that is said takes the place of the image's, and of its command."""
+    if request.entrypoint:
+        return (*request.entrypoint, *(request.command or ()))
+    entrypoint = image.get("Entrypoint") if request.entrypoint is None else None
+    return (*(entrypoint or ()), *(request.command or image.get("Cmd") or ()))
 
 
 def _host_config(request: ContainerRequest) -> dict[str, Any]:

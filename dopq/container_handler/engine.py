@@ -1,6 +1,6 @@
 """The one port behind which containers run.
 
-Small on purpose: capacity, build, create, start, observe, stop, remove, each safe to call twice. Nothing above this
+Small on purpose: capacity, build, create, rename, start, observe, stop, remove, each safe to call twice. Nothing above this
 file knows Docker; `docker_engine.py` is the adapter for a real engine, `tests/fakes.py` holds the fake, and one
 contract suite (tests/integration/test_engine_contract.py) runs on both.
 """
@@ -49,6 +49,8 @@ class ContainerRequest:
         init: have an init of the engine's own above the process, which passes signals on and reaps.
         read_only: nothing of the image's file system can be written.
         stop_signal: None for SIGTERM, whatever the image says: the grace period is meant to be one.
+        latch: the folder of a `Latch` at which the process waits before it becomes the command; it is `Alive`
+            meanwhile, and ends if the latch is not opened.
     """
 
     name: ContainerName
@@ -71,6 +73,7 @@ class ContainerRequest:
     pids_limit: int | None = None
     init: bool = True
     read_only: bool = False
+    latch: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,14 @@ class ContainerEngine(Protocol):
 
     def create(self, request: ContainerRequest) -> None:
         """Create the container; one of that name that is already there stays as it is."""
+        ...
+
+    def rename(self, name: ContainerName, new: ContainerName) -> None:
+        """Give a container another name, whether it runs or not; one that has it already is fine.
+
+        Raises:
+            EngineRefused: also where there is none of that name, or the new one is in use.
+        """
         ...
 
     def start(self, name: ContainerName) -> None:

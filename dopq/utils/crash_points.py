@@ -29,6 +29,9 @@ NODE_STEPS = (
     "share tell",
     "upload finish",
 )
+AHEAD_STEPS = ("container rename", "latch open")
+"""Those of a node's that a job takes only where it came next: its container was made before its lease."""
+
 PROVIDER_STEPS = ("drop remove", "image make", "spool copy")
 
 AT = "DOPQ_CRASH_AT"
@@ -40,7 +43,12 @@ MARK = "DOPQ_CRASH_MARK"
 
 def points() -> tuple[str, ...]:
     """Every crash point, as `DOPQ_CRASH_AT` names it."""
-    return tuple(f"{when} {step}" for step in (*NODE_STEPS, *PROVIDER_STEPS) for when in ("before", "after"))
+    return points_of(*NODE_STEPS, *AHEAD_STEPS, *PROVIDER_STEPS)
+
+
+def points_of(*steps: str) -> tuple[str, ...]:
+    """The crash points of these steps."""
+    return tuple(f"{when} {step}" for step in steps for when in ("before", "after"))
 
 
 @contextmanager

@@ -83,7 +83,8 @@ def test_random_kills_under_load_cost_nothing(sabotage: Sabotage, chance: random
 def _due(chance: random.Random) -> list[str]:
     """The crash points to try; that of the journal is come to many times by one job, so each of the first is one."""
     commits = [f"{when} journal commit:{nth}" for when in ("before", "after") for nth in range(2, COMMITS + 1)]
-    every = [point for point in crash_points.points() if "commit" not in point] + commits
+    steps = (*crash_points.NODE_STEPS, *crash_points.PROVIDER_STEPS)
+    every = [point for point in crash_points.points_of(*steps) if "commit" not in point] + commits
     return every if POINTS == "all" else chance.sample(every, int(POINTS))
 
 

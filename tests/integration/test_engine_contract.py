@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,7 @@ from dopq.container_handler.engine import (
     Exited,
 )
 from dopq.container_handler.image_name import BaseImage
+from dopq.container_handler.latch import Latch, opened_at
 from dopq.errors import BuildFailed, EngineRefused
 from dopq.job import ImageId
 from tests import saved_images
@@ -366,6 +368,106 @@ def test_a_container_goes_from_absent_to_absent(bench: Bench) -> None:
     assert exited.started_at == alive.started_at
     bench.engine.remove(request.name)
     assert bench.engine.observe(request.name) == Absent()
+
+
+# --- another name ---
+
+
+def test_a_renamed_container_is_the_same_under_its_new_name_alone(bench: Bench) -> None:
+    request, new = bench.request(GREETER, labels={"dopq.test": bench.prefix}), bench.name()
+    bench.engine.create(request)
+    bench.engine.rename(request.name, new)
+    assert bench.engine.observe(request.name) == Absent()
+    assert bench.engine.observe(new) == Created()
+    assert set(bench.engine.containers({"dopq.test": bench.prefix})) == {new}
+    bench.engine.start(new)
+    assert isinstance(bench.engine.wait(new, LONG_S), Exited)
+    assert b"".join(bench.engine.log(new)) == b"hello\n"
+
+
+def test_renaming_again_is_fine(bench: Bench) -> None:
+    name, new = bench.created(GREETER), bench.name()
+    for _ in range(2):
+        bench.engine.rename(name, new)
+    assert bench.engine.observe(new) == Created()
+
+
+def test_a_container_that_runs_goes_on_under_its_new_name(bench: Bench) -> None:
+    name, new = bench.started(SLEEPER), bench.name()
+    seen = bench.engine.observe(name)
+    bench.engine.rename(name, new)
+    assert bench.engine.observe(new) == seen
+    assert next(bench.engine.log(new)) == b"begun\n"
+    bench.engine.stop(new, grace_s=5)
+    assert isinstance(bench.engine.wait(new, LONG_S), Exited)
+
+
+def test_a_name_in_use_is_given_to_nobody_else_and_one_of_nobody_cannot_be_changed(bench: Bench) -> None:
+    first, second = bench.created(GREETER), bench.created(SLEEPER)
+    with pytest.raises(EngineRefused):
+        bench.engine.rename(first, second)
+    with pytest.raises(EngineRefused):
+        bench.engine.rename(bench.name(), bench.name())
+    assert bench.engine.observe(first) == bench.engine.observe(second) == Created()
+
+
+# --- a command that is held back ---
+
+
+@pytest.fixture
+def latch(tmp_path: Path) -> Iterator[Latch]:
+    latch = Latch(tmp_path / "latch")
+    yield latch
+    latch.close()
+
+
+def test_a_command_begins_when_its_latch_is_opened_and_not_before(bench: Bench, latch: Latch) -> None:
+    name = bench.started(GREETER, latch=latch.folder)
+    assert isinstance(bench.engine.observe(name), Alive)
+    assert bench.engine.wait(name, 0.3) is None
+    assert opened_at(latch.folder) is None
+    now = datetime.now(UTC)
+    latch.open(now)
+    end = bench.engine.wait(name, LONG_S)
+    assert isinstance(end, Exited)
+    assert end.exit_code == 0
+    assert b"".join(bench.engine.log(name)) == b"hello\n"
+    assert opened_at(latch.folder) == now
+
+
+def test_a_container_whose_latch_is_closed_ends_and_its_command_never_runs(bench: Bench, latch: Latch) -> None:
+    name = bench.started(GREETER, latch=latch.folder)
+    latch.close()
+    end = bench.engine.wait(name, LONG_S)
+    assert isinstance(end, Exited)
+    assert end.exit_code == 125
+    assert b"".join(bench.engine.log(name)) == b""
+    assert opened_at(latch.folder) is None
+
+
+def test_a_container_that_stands_at_its_latch_is_renamed_and_stopped_like_any_other(bench: Bench, latch: Latch) -> None:
+    name, new = bench.started(SLEEPER, latch=latch.folder), bench.name()
+    bench.engine.rename(name, new)
+    assert isinstance(bench.engine.observe(new), Alive)
+    bench.engine.stop(new, grace_s=30)
+    end = bench.engine.wait(new, LONG_S)
+    assert isinstance(end, Exited)
+    assert end.exit_code == 143
+    latch.open(datetime.now(UTC))
+    assert b"".join(bench.engine.log(new)) == b""
+
+
+def test_the_images_own_command_is_what_a_latch_holds_back(
+    bench: Bench, latch: Latch, busybox_root: io.BytesIO
+) -> None:
+    tag, _ = bench.tag(), bench.command("echo its own", Program(log=b"its own\n"))
+    image = bench.engine.import_image(busybox_root, reference=tag, changes=("ENV PATH=/bin", "CMD echo its own"))
+    request = ContainerRequest(bench.name(), image, labels={}, latch=latch.folder)
+    bench.engine.create(request)
+    bench.engine.start(request.name)
+    latch.open(datetime.now(UTC))
+    assert isinstance(bench.engine.wait(request.name, LONG_S), Exited)
+    assert b"".join(bench.engine.log(request.name)) == b"its own\n"
 
 
 def test_times_are_utc_and_in_order(bench: Bench) -> None:

@@ -44,7 +44,8 @@ def run(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_step_is_taken_in_one_place_of_the_code_and_no_other_is() -> None:
-    assert sorted(steps_in_code()) == sorted([*crash_points.NODE_STEPS, *crash_points.PROVIDER_STEPS])
+    every = (*crash_points.NODE_STEPS, *crash_points.AHEAD_STEPS, *crash_points.PROVIDER_STEPS)
+    assert sorted(steps_in_code()) == sorted(every)
 
 
 @pytest.mark.parametrize(
