@@ -43,7 +43,7 @@ from tests.node_process import NodeProcess
 BASE = "bench/busybox:1"
 USER = "ada"
 GPUS = 8
-RUN_S = 0.8
+RUN_S = 3.0  # on a busy machine a container that stands by takes its time
 SCRIPT = f"touch /output/{BEGAN}; sleep {{run_s}}; touch /output/{ENDED}"
 QUIET_S = 1.0
 ROUNDS = 3
@@ -62,8 +62,14 @@ def main(arguments: list[str]) -> int:
     if options.engine is None:
         return in_namespace_of_engine(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with bench(options.folder, options.engine, options.network) as it:
-        rows = [*latency_rows(it, options.times), *crowd_rows(it, options.jobs)]
+    with ExitStack() as stack:
+        it, by = (
+            stack.enter_context(
+                bench(options.folder / name, options.engine, options.network, standby=name == "standby")
+            )
+            for name in ("usual", "standby")
+        )
+        rows = [*latency_rows(it, by, options.times), *crowd_rows(it, options.jobs)]
     return show(rows, as_json=options.json)
 
 
@@ -120,14 +126,19 @@ class Bench:
 
 
 @contextmanager
-def bench(folder: Path, url: str, network: str) -> Iterator[Bench]:
+def bench(folder: Path, url: str, network: str, *, standby: bool) -> Iterator[Bench]:
     """A node with simulated GPUs; it ends with the block."""
     with ExitStack() as stack:
         DockerEngine(url).import_image(root_with_busybox(), reference=BASE, changes=("ENV PATH=/bin",))
         DockerEngine(url).provide_network(JOBS_NETWORK)
         home = folder / "node"
-        home.mkdir()
-        node = NodeProcess(home, url, free_port(), (f"gpu.devices=simulate:{GPUS}", f"container.network={network}"))
+        home.mkdir(parents=True)
+        settings = (
+            f"gpu.devices=simulate:{GPUS}",
+            f"container.network={network}",
+            f"queue.standby={str(standby).lower()}",
+        )
+        node = NodeProcess(home, url, free_port(), settings)
         node.write_config()
         node.start()
         stack.callback(node.kill)
@@ -138,26 +149,39 @@ def bench(folder: Path, url: str, network: str) -> Iterator[Bench]:
         yield Bench(node, user, admin, raw, noop)
 
 
-def latency_rows(bench: Bench, times: int) -> Iterator[Row]:
-    """One job at a time, and one that waits for another's GPUs, each beside a raw container."""
-    first, _ = bench.submit("warm")
-    bench.moment(first, ENDED)
-    raw, submitted, freed = [], [], []
+def latency_rows(bench: Bench, standby: Bench, times: int) -> Iterator[Row]:
+    """One job at a time, and one that waits for another's GPUs, each beside a raw container.
+
+    Args:
+        standby: the same with `queue.standby`.
+    """
+    for each in (bench, standby):
+        first, _ = each.submit("warm")
+        each.moment(first, ENDED)
+    raw, submitted, freed, stood_by = [], [], [], []
     for _ in range(times):
         quiet()
         raw.append(bench.raw.seconds_to_running())
         quiet()
         job, asked = bench.submit("one")
         submitted.append(bench.moment(job, BEGAN) - asked)
-        quiet()
-        one, _ = bench.submit("all", RUN_S, gpus=GPUS)
-        other, _ = bench.submit("all", RUN_S, gpus=GPUS)
-        freed.append(bench.moment(other, BEGAN) - bench.moment(one, ENDED))
+        freed.append(seconds_to_next(bench))
+        stood_by.append(seconds_to_next(standby))
     yield row_of("raw Docker: create and start to running", raw)
     yield row_of("submit to running", submitted)
     yield row_of("GPU freed to next running", freed)
+    yield row_of("... with standby", stood_by)
     yield ratio_row("submit to running, times raw", submitted, raw, goal=0.8)
     yield ratio_row("GPU freed to next running, times raw", freed, raw, goal=0.5)
+    yield ratio_row("... with standby, times raw", stood_by, raw, goal=0.1)
+
+
+def seconds_to_next(bench: Bench) -> float:
+    """From the end of a job's process to the begin of the next one's, which has waited for its GPUs."""
+    quiet()
+    one, _ = bench.submit("all", RUN_S, gpus=GPUS)
+    other, _ = bench.submit("all", RUN_S, gpus=GPUS)
+    return bench.moment(other, BEGAN) - bench.moment(one, ENDED)
 
 
 def crowd_rows(bench: Bench, number: int) -> Iterator[Row]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
-from dopq.container_handler.container import JOBS_NETWORK, container_request, job_network, job_user
+from dopq.blueprint import Blueprint
+from dopq.container_handler.container import JOBS_NETWORK, job_network
 from dopq.container_handler.engine import Absent, Alive, ContainerEngine, ContainerName, Created, Exited, Observation
 from dopq.container_handler.proof import Proof
 from dopq.data_platform import DataPlatform
 from dopq.errors import EngineRefused
-from dopq.job import Job, Occupying, Running, State, Stopping
+from dopq.job import Job, Running, Stopping, lease_of
 from dopq.namespaces import Namespaces
+from dopq.prepared import Prepared
 from dopq.results import Results
 from dopq.runner_settings import RunnerSettings
 from dopq.starts import Starts
@@ -26,7 +29,9 @@ class Beginning:
         engine: ContainerEngine,
         proof: Proof,
         results: Results,
+        blueprint: Blueprint,
         namespaces: Namespaces,
+        prepared: Prepared,
         starts: Starts,
         settings: RunnerSettings,
         ask_to_stop: Callable[[Job], None],
@@ -36,7 +41,9 @@ class Beginning:
         self._engine = engine
         self._proof = proof
         self._results = results
+        self._blueprint = blueprint
         self._namespaces = namespaces
+        self._prepared = prepared
         self._starts = starts
         self._settings = settings
         self._ask_to_stop = ask_to_stop
@@ -52,8 +59,9 @@ class Beginning:
             EngineRefused: the container cannot be had.
             EngineUnavailable, OSError: call again.
         """
-        state, name = self._platform.job(job.id).state, self._settings.container_of(job)
-        seen = known.pop() if known else self._observe(name)
+        job, name = self._platform.job(job.id), self._settings.container_of(job)
+        state = job.state
+        seen = known.pop() if known else self._observe(job, name)
         if isinstance(seen, Exited) and seen.error and self._network_was_gone(name):
             self._engine.remove(name)
             seen = Absent()
@@ -63,8 +71,10 @@ class Beginning:
             return seen  # it ran and is gone: running it again would be a second run
         if isinstance(seen, Absent | Created):
             with self._starts.one():
-                self._start(job, state, name, made=isinstance(seen, Created))
+                begun_at = self._start(job, name, made=isinstance(seen, Created))
             seen = self._engine.observe(name)
+            if begun_at and isinstance(seen, Alive | Exited):
+                seen = replace(seen, started_at=begun_at)
         if isinstance(seen, Exited) and seen.error:
             raise EngineRefused(f"{seen.error}.")  # said before, when nobody heard it
         if isinstance(seen, Alive | Exited):
@@ -73,7 +83,7 @@ class Beginning:
                 self._ask_to_stop(now)
         return seen
 
-    def _observe(self, name: ContainerName) -> Observation:
+    def _observe(self, job: Job, name: ContainerName) -> Observation:
         """What is there of a name that only we know to give, but anybody with the engine at hand may have taken."""
         seen = self._engine.observe(name)
         if not isinstance(seen, Absent) and not self._proof.is_ours(name):
@@ -81,45 +91,35 @@ class Beginning:
                 f"The name {name} is in use by a container that is not this node's.",
                 f"Remove it if nobody needs it: `docker rm {name}`.",
             )
-        return seen
+        return self._prepared.recall(job, seen)
 
-    def _start(self, job: Job, state: State, name: ContainerName, *, made: bool) -> None:
+    def _start(self, job: Job, name: ContainerName, *, made: bool) -> datetime | None:
+        """Have its process run; since when, where the engine does not know that: it stood by."""
         try:
             if not made:
-                self._create(job, state, name)
-            self._engine.start(name)
+                self._create(job, name)
+            return self._set_going(name)
         except EngineRefused:
             if not self._network_was_gone(name):
                 raise
             self._engine.remove(name)
-            self._create(job, state, name)
-            self._engine.start(name)
+            self._create(job, name)
+            return self._set_going(name)
 
-    def _create(self, job: Job, state: State, name: ContainerName) -> None:
-        if not isinstance(state, Occupying):
-            raise EngineRefused(f"Job {job.id} has no lease any more.")
+    def _set_going(self, name: ContainerName) -> datetime | None:
+        begun_at = self._prepared.begin(name)
+        if begun_at is None:
+            self._engine.start(name)
+        return begun_at
+
+    def _create(self, job: Job, name: ContainerName) -> None:
+        if lease := lease_of(job.state):
+            self._results.begin_attempt(job, lease.attempt)
+        if self._prepared.take(job):
+            return
         if not self._has_network:
             self._provide_network()
-        output = self._results.output_folder(job)
-        output.mkdir(mode=0o777, parents=True, exist_ok=True)
-        output.chmod(0o777)  # whoever the job's processes run as
-        self._results.begin_attempt(job, state.lease.attempt)
-        self._engine.create(
-            container_request(
-                job,
-                state.work,
-                state.lease,
-                node_id=self._settings.node_id,
-                folder=output.parent,
-                data=self._settings.paths.data,
-                settings=self._settings.container,
-                templates=self._settings.templates,
-                user=job_user(self._settings.container.user, service=(os.geteuid(), os.getegid())),
-                namespace=self._namespaces.lend(name),
-                machine_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-                mac=self._proof.mac(name, state.work.image),
-            )
-        )
+        self._engine.create(self._blueprint.request(job, self._namespaces.lend(name)))
 
     def _network_was_gone(self, name: ContainerName) -> bool:
         """Whether a container could not start for want of its namespace or network, which one made anew will have."""

@@ -178,6 +178,7 @@ class QueueSettings(Section):
     max_gpus_per_user: Annotated[int, Field(ge=0)] = 0
     max_jobs_per_user: Annotated[int, Field(ge=0)] = 0
     max_early_failures: Annotated[int, Field(ge=0)] = 5
+    standby: bool = False
 
 
 class GpuSettings(Section):

@@ -70,18 +70,20 @@ class Dispatch:
     def foresee(self, most: int, now: datetime) -> tuple[Start, ...]:
         """Who starts, and where, when one of those jobs leaves that are expected to leave first; at most so many.
 
-        As of the newest decision, if nothing but that happens; nobody before the first.
+        As of the newest decision, if nothing but that happens; nobody before the first. Whoever may start already,
+        since somebody has just left, comes first.
         """
         if self._standing is None:
             return ()
         leased = self._ranking.by_end(self._register.leased())
         occupying = tuple(it for job in leased if (it := holding(job, self._defaults)))
         view = replace(self._standing.decision.view, now_s=now.timestamp(), holding=occupying)
-        answers = (
-            successors(self._register.queue, replace(view, order=self._ranking.order(leased, now, job)), job.id)
-            for job in leased[:most]
-        )
+        answers = (self._successors(view, leased, job, now) for job in [None, *leased[:most]])
         return first_distinct(answers, most)
+
+    def _successors(self, view: View, leased: list[Job], leaving: Job | None, now: datetime) -> tuple[Start, ...]:
+        then = replace(view, order=self._ranking.order(leased, now, leaving))
+        return successors(self._register.queue, then, leaving.id if leaving else None)
 
     def part_and_rate(self, job: Job, gpus: Iterable[GpuId]) -> tuple[float, float]:
         """How much of each of these GPUs the job gets, and at how many GPUs it is charged, by the newest decision."""

@@ -85,7 +85,7 @@ class Ending:
                 reason,
                 at=ran.finished_at if ran else self._clock.now(),
                 exit_code=ran.exit_code if ran else None,
-                started_at=ran.started_at if ran else started_at(state),
+                started_at=started_at(state) or (ran.started_at if ran else None),
                 use=self._sampler.take(job.id),
             )
 

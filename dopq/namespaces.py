@@ -82,6 +82,12 @@ class Namespaces:
                 self._changed.notify_all()
             return self._lent[container]
 
+    def hand_over(self, container: ContainerName, renamed: ContainerName) -> None:
+        """A container has another name now. Twice is fine."""
+        with self._changed:
+            if container in self._lent:
+                self._lent[renamed] = self._lent.pop(container)
+
     def has_died(self, container: ContainerName) -> bool:
         """Whether a container cannot start for want of the namespace that it was to join; it shall get none then."""
         namespace = self._of(container)

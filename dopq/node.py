@@ -174,7 +174,7 @@ class Node:
         outbox = Outbox(paths.outbox, self._share.check)
         results = Results(outbox, paths.jobs)
         self._publisher = Publisher(self.platform, outbox, results, paths)
-        runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates)
+        runner_settings = RunnerSettings(node_id, paths, settings.container, settings.templates, settings.queue.standby)
         self._gpus = GpuWatch(probe_for(settings.gpu.devices), journal, clock, str(settings.gpu.devices))
         self._gpus.start(FIRST_LOOK_S)
         self._runner = Runner(self.platform, DockerEngine(engine_url), results, self._gpus, runner_settings, clock)

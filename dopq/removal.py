@@ -12,6 +12,7 @@ from dopq.container_handler.proof import Proof
 from dopq.data_platform import DataPlatform
 from dopq.job import lease_of
 from dopq.namespaces import Namespaces
+from dopq.prepared import Prepared
 from dopq.runner_settings import RunnerSettings
 from dopq.starts import Starts
 from dopq.utils.log import logger
@@ -31,6 +32,7 @@ class Removal:
         engine: ContainerEngine,
         proof: Proof,
         namespaces: Namespaces,
+        prepared: Prepared,
         starts: Starts,
         asking: Asking,
         settings: RunnerSettings,
@@ -39,6 +41,7 @@ class Removal:
         self._engine = engine
         self._proof = proof
         self._namespaces = namespaces
+        self._prepared = prepared
         self._starts = starts
         self._asking = asking
         self._settings = settings
@@ -56,7 +59,8 @@ class Removal:
     def _remove_unleased(self, found: Mapping[ContainerName, Mapping[str, str]]) -> None:
         wanted = {self._settings.container_of(job) for job in self._platform.alive() if lease_of(job.state)}
         ours = {name for name in found if is_of_node(self._settings.node_id, name)}
-        for name in [*(ours - wanted), *self._namespaces.left_behind(found, wanted)]:
+        nobodys = (ours - wanted) | self._prepared.left_behind(found)
+        for name in [*nobodys, *self._namespaces.left_behind(found, wanted)]:
             if self._asking.until_answered(partial(self._remove, name)):
                 log.info("container_swept", container=name)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+from dopq.ahead import Ahead
 from dopq.asking import Asking, NodeStops
 from dopq.beginning import Beginning
+from dopq.blueprint import Blueprint
 from dopq.container_handler.container import job_network
 from dopq.container_handler.engine import Absent, Capacity, ContainerEngine, Observation
 from dopq.container_handler.proof import Proof, node_key
@@ -15,6 +17,7 @@ from dopq.job import Job, JobId, Stopping, lease_of
 from dopq.log_follower import LogFollower
 from dopq.log_mirror import LogMirror
 from dopq.namespaces import Namespaces
+from dopq.prepared import Prepared
 from dopq.removal import Removal
 from dopq.results import Results
 from dopq.runner_settings import RunnerSettings
@@ -59,12 +62,26 @@ class Runner:
         starts, proof = Starts(), Proof(engine, node_key(settings.paths.container_key))
         network, ready = job_network(settings.container.network), settings.container.ready_namespaces
         self._namespaces = Namespaces(engine, proof, settings.node_id, network, ready, starts)
+        blueprint = Blueprint(results, proof, settings)
+        self._prepared = Prepared(engine, proof, self._namespaces, blueprint, settings, clock)
+        self._ahead = Ahead(platform, self._prepared, starts)
         self._sampler = Sampler(platform, engine, settings.container_of)
         self._mirror = LogMirror(results)
-        self._removal = Removal(platform, engine, proof, self._namespaces, starts, asking, settings)
+        self._removal = Removal(platform, engine, proof, self._namespaces, self._prepared, starts, asking, settings)
         self._walk = Walk(
             engine,
-            Beginning(platform, engine, proof, results, self._namespaces, starts, settings, self._ask_to_stop),
+            Beginning(
+                platform,
+                engine,
+                proof,
+                results,
+                blueprint,
+                self._namespaces,
+                self._prepared,
+                starts,
+                settings,
+                self._ask_to_stop,
+            ),
             LogFollower(engine, results, self._mirror, asking, settings),
             Ending(platform, results, self._sampler, probe, starts, self._removal, asking, settings, clock),
             asking,
@@ -88,6 +105,7 @@ class Runner:
         self._sampler.start()
         self._mirror.start()
         self._namespaces.start()
+        self._ahead.start()
         for job in self._platform.alive():
             if lease_of(job.state):
                 self._take_on(job, [])
@@ -96,10 +114,15 @@ class Runner:
     def stop(self) -> None:
         """Let go of every job. Containers run on."""
         self._asking.stopping.set()
+        self._ahead.stop(STOP_S)
         self._namespaces.stop(STOP_S)
-        Attempt(self._namespaces.remove_ready, "remove-namespaces").is_over(REMOVAL_S)
+        Attempt(self._remove_ready, "remove-ready").is_over(REMOVAL_S)
         self._sampler.stop(STOP_S)
         self._mirror.stop(STOP_S)
+
+    def _remove_ready(self) -> None:
+        self._prepared.remove_all()
+        self._namespaces.remove_ready()
 
     def carry(self, job: Job) -> None:
         """Carry a job that was just given a lease to its end, in a thread of its own. Once is enough; twice is fine."""

@@ -12,12 +12,17 @@ from dopq.job import Job, lease_of
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """How this node runs containers."""
+    """How this node runs containers.
+
+    Attributes:
+        standby: whether the containers of the jobs that come next are started before their leases, behind a latch.
+    """
 
     node_id: str
     paths: Paths
     container: ContainerSettings
     templates: TemplatesSettings
+    standby: bool = False
 
     def container_of(self, job: Job) -> ContainerName:
         """The name of the container of the attempt that a job is at."""

@@ -13,8 +13,8 @@ from dopq.lines import Queue
 from dopq.queue_model import Start, View, decide
 
 
-def successors(queue: Queue, view: View, leaving: JobId) -> tuple[Start, ...]:
-    """Who starts, and on which GPUs, when this job has left the node. The queue is not changed.
+def successors(queue: Queue, view: View, leaving: JobId | None) -> tuple[Start, ...]:
+    """Who starts, and on which GPUs, when this job has left the node; None: as it is. The queue is not changed.
 
     `view.order` has to be that of the moment after it has left: what it used counts in the order.
     """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from dopq.config import ContainerSettings, TemplatesSettings
 from dopq.container_handler.engine import ContainerName, ContainerRequest
-from dopq.container_handler.proof import MAC_LABEL
+from dopq.container_handler.proof import AHEAD_MAC_LABEL, MAC_LABEL
 from dopq.container_handler.template import job_environment
 from dopq.job import Job, JobId, Lease, Mount, Work
 
@@ -16,6 +17,9 @@ JOB_LABEL = "dopq.job"
 ATTEMPT_LABEL = "dopq.attempt"
 NAMESPACE_LABEL = "dopq.namespace"
 """Whose network namespace it joined, or nothing. Always said, since the image may have such a label, too."""
+
+LATCH_LABEL = "dopq.latch"
+"""The folder of its latch, below the job's, or nothing; always said, too."""
 
 HOSTNAME = "job"
 """Of all jobs: a namespace and its host name stand ready before it is known who gets them."""
@@ -57,6 +61,34 @@ def run_of(node_id: str, name: ContainerName) -> tuple[JobId, int] | None:
         return None
     _, job, attempt = name.rsplit("-", 2)
     return JobId(int(job)), int(attempt)
+
+
+def ahead_name(node_id: str, life: str, number: int) -> ContainerName:
+    """The name of a container that is made before its job has a lease: unlike that of any attempt, and given once.
+
+    Args:
+        life: names the life of the node that makes it.
+    """
+    return ContainerName(f"dopq-{node_id}-ahead-{life}-{number}")
+
+
+def is_ahead_name(node_id: str, name: ContainerName, *, but_of: str) -> bool:
+    """Whether it is such a name that this node has given, in another life than that."""
+    return re.fullmatch(rf"dopq-{re.escape(node_id)}-ahead-(?!{but_of}-)[0-9a-f]+-[0-9]+", name) is not None
+
+
+def made_ahead(
+    request: ContainerRequest, name: ContainerName, *, namespace: ContainerName | None, latch: Path | None, mac: str
+) -> ContainerRequest:
+    """The request of the same container before its job has a lease: it gets the name of its attempt only then.
+
+    Args:
+        namespace: as in `container_request`.
+        latch: the folder of the latch that is to hold its command back; None where it will only be created.
+        mac: see `Proof`, for this name.
+    """
+    own = {NAMESPACE_LABEL: namespace or "", LATCH_LABEL: latch.name if latch else "", AHEAD_MAC_LABEL: mac}
+    return replace(request, name=name, namespace=namespace, latch=latch, labels={**request.labels, **own})
 
 
 def job_network(setting: str) -> str:
@@ -111,7 +143,7 @@ def container_request(
     return ContainerRequest(
         name=container_name(node_id, job.id, lease.attempt),
         image=work.image,
-        labels={**labels, NAMESPACE_LABEL: namespace or "", MAC_LABEL: mac},
+        labels={**labels, NAMESPACE_LABEL: namespace or "", LATCH_LABEL: "", MAC_LABEL: mac},
         mounts=_mounts(folder, data, has_input=work.has_input),
         gpus=lease.gpus,
         command=spec.command,

@@ -1,7 +1,7 @@
 """The one port behind which containers run.
 
-Small on purpose: capacity, build, create, rename, start, observe, stop, remove, each safe to call twice. Nothing above this
-file knows Docker; `docker_engine.py` is the adapter for a real engine, `tests/fakes.py` holds the fake, and one
+Small on purpose: capacity, build, create, rename, start, observe, stop, remove, each safe to call twice. Nothing above
+this file knows Docker; `docker_engine.py` is the adapter for a real engine, `tests/fakes.py` holds the fake, and one
 contract suite (tests/integration/test_engine_contract.py) runs on both.
 """
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dopq.container_handler.latch_program import latch_program
+from dopq.errors import EngineRefused
 from dopq.utils.crash_points import step
 
 TARGET = "/.dopq-latch"
@@ -34,11 +35,12 @@ class Latch:
         """Make it, in a folder that is not there yet: no latch is used for two containers.
 
         Raises:
-            OSError: our own disk does not take it now, or there is no program for this machine.
+            OSError: our own disk does not take it now.
+            EngineRefused: there is no program for this machine.
         """
         program = latch_program(os.uname().machine)
         if program is None:
-            raise OSError(f"There is no program yet that waits at a latch on such a machine as {os.uname().machine}.")
+            raise EngineRefused("There is no program yet that waits at a latch on such a machine.")
         self.folder = folder
         folder.mkdir(parents=True)
         (folder / _PROGRAM).write_bytes(program)

@@ -75,8 +75,11 @@ for _verb in VERBS:
 class Bench:
     """A home, an engine that outlives the node, and the runner of one life of the node after the other."""
 
-    def __init__(self, folder: Path, engine: FakeEngine | None = None, *, ready_namespaces: int = 0) -> None:
+    def __init__(
+        self, folder: Path, engine: FakeEngine | None = None, *, ready_namespaces: int = 0, standby: bool = False
+    ) -> None:
         self.engine = engine or FakeEngine()
+        self.standby = standby
         self.ready_namespaces = ready_namespaces
         self.home = Home(folder, clock=self.engine.clock)
         self.image = self.engine.add_image("train:1", COMMAND)
@@ -90,7 +93,7 @@ class Bench:
             self.engine,
             self.home.results,
             self,
-            RunnerSettings(NODE_ID, self.home.paths, container, TemplatesSettings()),
+            RunnerSettings(NODE_ID, self.home.paths, container, TemplatesSettings(), self.standby),
             self.home.clock,
         )
 
@@ -111,7 +114,11 @@ class Bench:
 
         self.runner._asking.stopping.set()
         self.runner._mirror.stop(5.0)
+        self.runner._ahead.stop(5.0)
         wait_until(gone, 5.0)
+        for made in [*self.runner._prepared._ready, *self.runner._prepared._taken.values()]:
+            if made.latch:
+                made.latch.close()  # as the kernel does for a process that has died
 
     def close(self) -> None:
         self.let_go()

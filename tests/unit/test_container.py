@@ -57,6 +57,7 @@ def test_the_container_says_whose_it_is() -> None:
         "dopq.job": "7",
         "dopq.attempt": "1",
         "dopq.namespace": "",
+        "dopq.latch": "",
         "dopq.mac": "",
     }
     assert request.gpus == LEASE.gpus
