@@ -180,6 +180,7 @@ def seconds_to_next(bench: Bench) -> float:
     """From the end of a job's process to the begin of the next one's, which has waited for its GPUs."""
     quiet()
     one, _ = bench.submit("all", RUN_S, gpus=GPUS)
+    until(lambda: bench.user.status([one])[0]["state"] == "running")  # two bundles may overtake each other on their way in
     other, _ = bench.submit("all", RUN_S, gpus=GPUS)
     return bench.moment(other, BEGAN) - bench.moment(one, ENDED)
 

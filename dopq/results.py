@@ -93,10 +93,15 @@ class Results:
         """
         with self._bringing(job.id), step("results bring"):
             self._bring_log(job)
-            if self.output_folder(job).is_dir():
+            if self._has_outputs(job):
                 left = collect(self.output_folder(job), self._outbox.folder(job) / OUTPUT)
                 if left:
                     log.warning("outputs_left_behind", job=job.id, files=left[:_SHOWN], count=len(left))
+
+    def _has_outputs(self, job: Job) -> bool:
+        """Whether there are any to be brought; a job that never had a lease has none, though its folder may be there."""
+        never_began = isinstance(job.state, Ended) and job.state.lease is None
+        return self.output_folder(job).is_dir() and not never_began
 
     def bring_build_log(self, job: Job) -> None:
         """Put the log of a build that is over into the outbox, unless it is there.
@@ -160,7 +165,7 @@ class Results:
                 f"The results of job {job.id} cannot be read now: the share does not answer as it should.",
                 "Ask again later; `dopq-client system` tells what is wrong with the share.",
             ) from away
-        still_here = isinstance(job.state, Ended) and self.output_folder(job).is_dir()
+        still_here = isinstance(job.state, Ended) and self._has_outputs(job)
         if still_here and not (self._outbox.place(job) / OUTPUT).is_dir():
             raise TryAgain(
                 f"The results of job {job.id} are on their way into the share, which did not take them when it ended.",

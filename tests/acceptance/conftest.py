@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +58,15 @@ def node(make_node: MakeNode) -> NodeProcess:
 def alice(node: NodeProcess) -> Iterator[DopqClient]:
     with node.add_user("alice") as client:
         yield client
+
+
+@pytest.fixture
+def chance(record_property: Callable[[str, object], None]) -> random.Random:
+    """The moments of death; other ones in each run."""
+    seed = int(os.environ.get("DOPQ_SABOTAGE_SEED", random.SystemRandom().randrange(2**32)))
+    record_property("seed", seed)
+    sys.stderr.write(f"DOPQ_SABOTAGE_SEED={seed}\n")
+    return random.Random(seed)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +28,6 @@ YOUNG = 0.2  # of the nodes, killed before they are up
 PROVIDERS = 0.3  # of the kills
 COMMITS = 12  # a job's way through the journal, from its birth to its folder's end
 GPUS = 3
-
-
-@pytest.fixture
-def chance(record_property: Callable[[str, object], None]) -> random.Random:
-    """The moments of death; other ones in each run."""
-    seed = int(os.environ.get("DOPQ_SABOTAGE_SEED", random.SystemRandom().randrange(2**32)))
-    record_property("seed", seed)
-    _tell(f"DOPQ_SABOTAGE_SEED={seed}")
-    return random.Random(seed)
 
 
 @pytest.fixture

@@ -201,6 +201,14 @@ def test_a_cancelled_job_leaves_none(bench: Ahead) -> None:
     assert bench.name(job) not in bench.engine.starts
 
 
+def test_a_job_that_is_cancelled_before_its_lease_has_no_outputs_in_the_share(bench: Ahead) -> None:
+    bench.run_one()
+    job = bench.next_one()
+    bench.home.platform.cancel(job.id, "anna")
+    bench.publish()
+    assert not (bench.home.outbox.folder(job) / "output").exists()
+
+
 def test_a_held_job_leaves_none(bench: Ahead) -> None:
     bench.run_one()
     job = bench.next_one()
