@@ -180,7 +180,9 @@ def seconds_to_next(bench: Bench) -> float:
     """From the end of a job's process to the begin of the next one's, which has waited for its GPUs."""
     quiet()
     one, _ = bench.submit("all", RUN_S, gpus=GPUS)
-    until(lambda: bench.user.status([one])[0]["state"] == "running")  # two bundles may overtake each other on their way in
+    until(
+        lambda: bench.user.job(one)["started_at"] is not None, every_s=0.05
+    )  # bundles overtake each other at the gate
     other, _ = bench.submit("all", RUN_S, gpus=GPUS)
     return bench.moment(other, BEGAN) - bench.moment(one, ENDED)
 

@@ -10,7 +10,6 @@ import threading
 
 from dopq.data_platform import DataPlatform
 from dopq.errors import DopqError, EngineUnavailable
-from dopq.job import Job, Starting
 from dopq.prepared import Prepared
 from dopq.starts import Starts
 from dopq.utils.log import logger
@@ -76,7 +75,7 @@ class Ahead:
     def _round(self) -> bool:
         """Go one step towards what is foreseen; whether it is reached."""
         foreseen = self._platform.foresee(MOST)
-        self._prepared.keep([*foreseen, *self._about_to_take()])
+        self._prepared.keep(foreseen, self._platform.leased())
         self._prepared.remove_unwanted()
         if self._prepared.first_without(foreseen) is None:
             return True
@@ -85,7 +84,3 @@ class Ahead:
             if job:
                 self._prepared.make(job)
         return False
-
-    def _about_to_take(self) -> list[Job]:
-        """Jobs that have just been given their leases, and will take what was made for them."""
-        return [job for job in self._platform.occupying() if isinstance(job.state, Starting)]

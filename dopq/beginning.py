@@ -65,10 +65,8 @@ class Beginning:
         if isinstance(seen, Exited) and seen.error and self._network_was_gone(name):
             self._engine.remove(name)
             seen = Absent()
-        if isinstance(seen, Absent | Created) and isinstance(state, Stopping):
-            return Absent()  # never ran, and shall not
-        if isinstance(seen, Absent) and isinstance(state, Running):
-            return seen  # it ran and is gone: running it again would be a second run
+        if isinstance(seen, Absent | Created) and isinstance(state, Running | Stopping):
+            return Absent()  # it shall not run any more; or it ran and is gone, and this would be a second run
         if isinstance(seen, Absent | Created):
             with self._starts.one():
                 begun_at = self._start(job, name, made=isinstance(seen, Created))

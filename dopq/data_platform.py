@@ -29,6 +29,7 @@ from dopq.job import (
     Job,
     JobId,
     JobSpec,
+    Occupying,
     Outcome,
     Problem,
     Queued,
@@ -38,7 +39,6 @@ from dopq.job import (
     UserName,
     Work,
     gpus_held,
-    lease_of,
 )
 from dopq.ledger import Ledger
 from dopq.queue_lock import Drain, QueueLock
@@ -202,6 +202,17 @@ class DataPlatform:
             job = self._register.live(job_id)
             return self._register.move(job, lifecycle.process_runs(job, started_at), Actor.RUNNER, "its process runs")
 
+    def end_lease(self, job_id: JobId, attempt: int) -> Job:
+        """No process of that attempt is left: others may have its GPUs and its place. Twice is fine.
+
+        The job stays `running` or `stopping` until the engine has told how it ended. One that is not at that attempt
+        any more, or has ended, stays as it is.
+        """
+        with self._lock:
+            job = self.job(job_id)
+            state = lifecycle.process_gone(job, attempt, self._clock.now())
+            return self._register.move(job, state, Actor.RUNNER, "its process is gone, and its lease ends")
+
     def request_stop(self, job_id: JobId, becomes: StateName, reason: Reason, actor: Actor) -> Job:
         """Ask a job with a container to end. Whoever runs it sees the state and stops the container."""
         with self._lock:
@@ -223,10 +234,10 @@ class DataPlatform:
         """
         with self._lock:
             job = self._register.live(job_id)
-            lease, state = lease_of(job.state), lifecycle.tried_again(job, reason, self._clock.now())
-            if lease is None or state is None:
+            state = lifecycle.tried_again(job, reason, self._clock.now())
+            if state is None or not isinstance(job.state, Occupying):
                 return None
-            cause = f"attempt {lease.attempt} failed: {reason.sentence}"
+            cause = f"attempt {job.state.lease.attempt} failed: {reason.sentence}"
             return self._register.move(job, state, Actor.RUNNER, cause)
 
     def next_try(self) -> datetime | None:
@@ -244,9 +255,9 @@ class DataPlatform:
         started_at: datetime | None = None,
         use: ResourceUse | None = None,
     ) -> Job:
-        """The container is over and everything of it is on our own disk: the job ends and its lease with it.
+        """The container is over and everything of it is on our own disk: the job ends, and its lease with it.
 
-        `at` and `started_at` are the engine's times; they are kept within the lease.
+        `at` and `started_at` are the engine's times; `at` is kept between the lease's begin and now.
         """
         with self._lock:
             job = self._register.live(job_id)
@@ -345,8 +356,8 @@ class DataPlatform:
         """Every job that has not ended, oldest first."""
         return self._register.alive()
 
-    def occupying(self) -> list[Job]:
-        """The jobs that occupy the node: few, however long the queue is."""
+    def leased(self) -> list[Job]:
+        """The jobs whose lease is in force: few, however long the queue is."""
         return self._register.leased()
 
     def decide(self, capacity: Capacity, stopped: Reason | None = None) -> Decision:
@@ -453,7 +464,7 @@ class DataPlatform:
 
     def get_running_info(self) -> list[Plain]:
         """Jobs that occupy the node: starting, running or stopping."""
-        return self.describe(job for job in self.alive() if lease_of(job.state))
+        return self.describe(job for job in self.alive() if isinstance(job.state, Occupying))
 
     def get_enqueued_container_list(self, limit: int = 1000) -> list[Plain]:
         """The first jobs before their start, in queue order; those that have no image yet come last."""

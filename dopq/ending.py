@@ -6,7 +6,7 @@ from dopq.asking import Asking
 from dopq.container_handler.engine import Absent, Exited
 from dopq.data_platform import DataPlatform
 from dopq.errors import EngineRefused
-from dopq.job import GpuId, Job, gpus_held, started_at
+from dopq.job import GpuId, Job, Occupying, started_at
 from dopq.removal import Removal
 from dopq.results import Results
 from dopq.runner_settings import RunnerSettings
@@ -69,16 +69,16 @@ class Ending:
 
     def _lost_gpus(self, job: Job) -> frozenset[GpuId]:
         """The GPUs of a job that the machine has no more; none where nobody can say."""
-        held = gpus_held(job.state)
+        held = job.state.lease.gpus if isinstance(job.state, Occupying) else frozenset[GpuId]()
         survey = self._probe.survey() if held else None
         return held - {GpuId(gpu.uuid) for gpu in survey.gpus} if survey and not survey.stale else frozenset()
 
     def _end(self, job: Job, seen: Absent | Exited | EngineRefused, lost: frozenset[GpuId]) -> None:
-        """The lease ends here: whatever is still to be done with what the job left, others may have its GPUs now."""
+        """The lease ends here, if it has not yet: whatever is still to be done, others may have its GPUs now."""
         state = self._platform.job(job.id).state
         outcome, reason = verdict(state, seen, lost)
         ran = seen if isinstance(seen, Exited) else None
-        with step("lease end"):
+        with step("job end"):
             self._platform.finish(
                 job.id,
                 outcome,

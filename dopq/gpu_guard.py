@@ -51,7 +51,7 @@ class GpuGuard:
             return
         broken = self._watch.offer().broken
         uses = self._explained(survey)
-        jobs = self._platform.occupying()
+        jobs = self._platform.leased()
         leases = {job.id: lease for job in jobs if (lease := lease_of(job.state))}
         self._spare(uses, {job: lease.gpus for job, lease in leases.items()})
         warnings = self._warnings(survey, uses, jobs, leases)
@@ -68,7 +68,7 @@ class GpuGuard:
         origins = {process.pid: origin(process.pid) for _, process in seen}
         ids = frozenset[str]().union(*(it.containers or frozenset() for it in origins.values()))
         containers = self._containers.of(ids)
-        held = {job.id: lease.gpus for job in self._platform.occupying() if (lease := lease_of(job.state))}
+        held = {job.id: lease.gpus for job in self._platform.leased() if (lease := lease_of(job.state))}
         now_s = self._clock.monotonic()
         outlived = {job for job, since_s in self._unleased_since.items() if now_s - since_s >= ENDING_S}
         uses = tuple(explain(gpu, process, origins[process.pid], containers, held, outlived) for gpu, process in seen)

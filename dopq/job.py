@@ -91,13 +91,13 @@ ARROWS: dict[tuple[StateName, StateName], frozenset[Actor]] = {
     (_S.STARTING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.LOST): frozenset({Actor.RUNNER}),
     (_S.STARTING, _S.STOPPING): frozenset({Actor.USER, Actor.SCHEDULER}),
-    (_S.RUNNING, _S.RUNNING): frozenset({Actor.SCHEDULER}),
+    (_S.RUNNING, _S.RUNNING): frozenset({Actor.SCHEDULER, Actor.RUNNER}),
     (_S.RUNNING, _S.QUEUED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.FAILED): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.LOST): frozenset({Actor.RUNNER}),
     (_S.RUNNING, _S.STOPPING): frozenset({Actor.USER, Actor.SCHEDULER}),
-    (_S.STOPPING, _S.STOPPING): frozenset({Actor.USER}),
+    (_S.STOPPING, _S.STOPPING): frozenset({Actor.USER, Actor.RUNNER}),
     (_S.STOPPING, _S.QUEUED): frozenset({Actor.RUNNER}),
     # A job may end by itself in the moment in which it is asked to stop: then its own result counts.
     (_S.STOPPING, _S.SUCCEEDED): frozenset({Actor.RUNNER}),
@@ -230,12 +230,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one attempt at a job to hold GPUs. Ends only when the engine says that the container is gone.
+    """The right of one attempt at a job to hold GPUs, and a place.
+
+    It ends with the attempt, when the engine has told how; or before that, when the kernel says that no process of the
+    attempt is left (docs/adr/0066).
 
     Attributes:
         rate: GPUs that are charged for it, as the settings were at its begin; None, in journals from before there were
             weights: as many as it holds, or `queue.cpu_job_rate`.
         part: how much it holds of each of its GPUs, 1 for whole ones. No number of slots, whose size is a setting.
+        ended_at: when it ended before its attempt did; None while it is in force, and where both ended at once.
     """
 
     attempt: int
@@ -243,6 +247,7 @@ class Lease:
     since: datetime
     rate: float | None = None
     part: float = 1.0
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +347,7 @@ class Ended:
 # Ended first, Building last: pydantic before 2.8 reads a state back as the first whose required fields are there.
 State = Ended | Stopping | Running | Starting | Queued | Held | Building
 Occupying = Starting | Running | Stopping
-"""The states in which a job may have a container, and so holds its lease."""
+"""The states in which a job may have a container. Its lease is in force until no process of it is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,10 +388,10 @@ def is_to_be_built(state: State) -> bool:
 
 
 def lease_of(state: State) -> Lease | None:
-    """The lease that is in force; an ended job has none."""
+    """The lease that is in force; a job that has ended has none, and one whose process is gone."""
     match state:
         case Starting() | Running() | Stopping():
-            return state.lease
+            return state.lease if state.lease.ended_at is None else None
         case Building() | Held() | Queued() | Ended():
             return None
         case _:
@@ -422,14 +427,15 @@ def gpu_seconds(state: State, now: datetime) -> float:
     """
     match state:
         case Starting() | Running() | Stopping():
-            return _held_gpus(state.lease) * max(0.0, (now - state.lease.since).total_seconds())
+            return _gpu_seconds(state.lease, now)
         case Ended() if state.lease is not None:
-            return _held_gpus(state.lease) * max(0.0, (state.at - state.lease.since).total_seconds())
+            return _gpu_seconds(state.lease, state.at)
         case Building() | Held() | Queued() | Ended():
             return 0.0
         case _:
             assert_never(state)
 
 
-def _held_gpus(lease: Lease) -> float:
-    return lease.part * len(lease.gpus)
+def _gpu_seconds(lease: Lease, until: datetime) -> float:
+    held_s = ((lease.ended_at or until) - lease.since).total_seconds()
+    return lease.part * len(lease.gpus) * max(0.0, held_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from dopq.job import Ended, Job, Lease, State, UserName, is_our_fault, lease_of
+from dopq.job import Ended, Job, Lease, Occupying, State, UserName, is_our_fault, lease_of
 from dopq.penalty import Account, charge_rate, penalty, refunded, usage_at, with_rate
 
 
@@ -43,20 +43,22 @@ class Ledger:
         return {user: penalty(usage, weights.get(user, 1.0)) for user, usage in self.usage(now).items()}
 
     def after(self, old: Job, new: Job, leased: Iterable[Job], now: datetime) -> Account | None:
-        """The user's account once `old` has become `new`; None where no lease begins or ends with that.
+        """The user's account once `old` has become `new`; None where that neither begins, ends nor refunds a lease.
 
         `leased`: all jobs that hold a lease before the change.
         """
-        if lease_of(old.state) == lease_of(new.state):
+        given_back = _given_back(old.state, new.state)
+        if lease_of(old.state) == lease_of(new.state) and given_back is None:
             return None
         # Summed anew, not added to: rounding may not stay in an account for ever.
         others = [job for job in leased if job.user == new.user and job.id != new.id]
         rate = sum(self._rate(job.state) for job in [*others, new])
         known = self._accounts.get(new.user, Account())
         account = with_rate(known, rate, now.timestamp(), self._half_life_s)
-        charged_until = _charged_until(old.state, new.state)
-        if charged_until is not None:
-            account = refunded(account, self._rate(old.state), charged_until.timestamp(), self._half_life_s)
+        if isinstance(old.state, Occupying) and given_back:
+            since, until = given_back
+            until_s = until.timestamp() if until else account.as_of
+            account = refunded(account, self.rate_of(old.state.lease), since.timestamp(), until_s, self._half_life_s)
         return account
 
     def put(self, user: UserName, account: Account) -> None:
@@ -76,11 +78,10 @@ class Ledger:
         return self.rate_of(lease) if lease else 0.0
 
 
-def _charged_until(old: State, new: State) -> datetime | None:
-    """Until when a lease is charged that ends with this change; None where none does."""
-    lease = lease_of(old)
-    if lease is None or lease_of(new):
+def _given_back(old: State, new: State) -> tuple[datetime, datetime | None] | None:
+    """From when until when (None: until now) a lease is not charged after all, with this change; None for never."""
+    if not isinstance(old, Occupying) or isinstance(new, Occupying):
         return None
-    if isinstance(new, Ended) and not is_our_fault(new.reason):
-        return new.at  # its process ended before we came to know, perhaps while the node was down
-    return lease.since
+    if not isinstance(new, Ended) or is_our_fault(new.reason):
+        return old.lease.since, old.lease.ended_at
+    return None if old.lease.ended_at else (new.at, None)  # its process ended before we came to know

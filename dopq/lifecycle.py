@@ -20,6 +20,7 @@ from dopq.job import (
     Held,
     Job,
     Lease,
+    Occupying,
     Outcome,
     Queued,
     Reason,
@@ -32,7 +33,6 @@ from dopq.job import (
     Stopping,
     Work,
     is_our_fault,
-    lease_of,
     work_of,
 )
 
@@ -128,16 +128,31 @@ def process_runs(job: Job, started_at: datetime) -> Running | Stopping:
             raise WrongState(f"Job {job.id} is {job.state.name}; it cannot be running.")
 
 
+def process_gone(job: Job, attempt: int, now: datetime) -> State:
+    """No process of that attempt is left: its lease ends, whatever the engine will tell of how.
+
+    What has no lease of that attempt in force stays as it is.
+    """
+    match job.state:
+        case Running(lease=lease) | Stopping(lease=lease) if lease.attempt == attempt and lease.ended_at is None:
+            return replace(job.state, lease=replace(lease, ended_at=max(now, lease.since)))
+        case _:
+            return job.state
+
+
 def asked_to_stop(job: Job, becomes: StateName, reason: Reason, now: datetime) -> Stopping:
     """Somebody wants its container to end; `becomes` is what it is then.
 
-    The first who asked counts; but one that is to fail may be tried again, so that a user's word still counts.
+    The first who asked counts; but one that is to fail may be tried again, so that a user's word still counts. So it
+    does of one whose process is gone, though there is nothing left to stop.
     """
     if becomes not in (StateName.CANCELLED, StateName.TIMED_OUT, StateName.FAILED):
         raise InvariantBroken(f"A stopped job does not become {becomes}.")
     match job.state:
         case Starting(work, lease):
             return Stopping(work, lease, None, becomes, reason, now)
+        case Running(lease=lease) if lease.ended_at and becomes is not StateName.CANCELLED:
+            raise WrongState(f"The process of job {job.id} is gone; there is nothing to stop.")
         case Running(work, lease, started):
             return Stopping(work, lease, started, becomes, reason, now)
         case Stopping(becomes=StateName.FAILED) if becomes is StateName.CANCELLED:
@@ -180,9 +195,9 @@ def finished(
     use: ResourceUse | None,
 ) -> Ended:
     """Its container is over. `at` is the engine's time, and is kept between the lease's begin and now."""
-    lease = lease_of(job.state)
-    if lease is None:
+    if not isinstance(job.state, Occupying):
         raise WrongState(f"Job {job.id} is {job.state.name}; it has no run to finish.")
+    lease = job.state.lease
     return Ended(
         outcome,
         at=min(max(at, lease.since), max(now, lease.since)),

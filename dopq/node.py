@@ -269,7 +269,7 @@ class Node:
             "nameserver": self.boundary.address,
             "engine": engine_to_wire(self._runner.capacity),
             "machine": machine_to_wire(self._machine()),
-            "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self._guard.uses, self.platform.occupying()),
+            "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self._guard.uses, self.platform.leased()),
             "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
         }

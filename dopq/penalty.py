@@ -49,10 +49,11 @@ def with_rate(account: Account, rate: float, now_s: float, half_life_s: float) -
     return Account(usage=usage_at(account, now_s, half_life_s), as_of=max(now_s, account.as_of), rate=rate)
 
 
-def refunded(account: Account, rate: float, since_s: float, half_life_s: float) -> Account:
-    """The account without what it was charged at `rate` since `since_s`: the job had ended by then."""
-    too_much = usage_at(Account(as_of=since_s, rate=rate), account.as_of, half_life_s)
-    return replace(account, usage=max(0.0, account.usage - too_much))
+def refunded(account: Account, rate: float, since_s: float, until_s: float, half_life_s: float) -> Account:
+    """The account without what it was charged at `rate` from `since_s` to `until_s`."""
+    too_much = usage_at(Account(as_of=since_s, rate=rate), until_s, half_life_s)
+    faded = usage_at(Account(usage=too_much, as_of=until_s), account.as_of, half_life_s)
+    return replace(account, usage=max(0.0, account.usage - faded))
 
 
 def charge_rate(gpus: float, cpu_job_rate: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from dopq.container_handler.latch import Latch, opened_at
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.proof import Proof
 from dopq.errors import EngineRefused
-from dopq.job import Job, Occupying, started_at
+from dopq.job import Job, Occupying, Starting, started_at
 from dopq.namespaces import Namespaces
 from dopq.runner_settings import RunnerSettings
 from dopq.utils.clock import Clock
@@ -110,16 +110,23 @@ class Prepared:
         with self._lock:
             self._ready.append(made)
 
-    def keep(self, wanted: Iterable[Job]) -> None:
-        """Have those removed that are for none of these jobs, given as above, or that somebody else has ended.
+    def keep(self, foreseen: Iterable[Job], leased: Collection[Job]) -> None:
+        """Have those removed that are nobody's any more, or that somebody else has ended.
+
+        Args:
+            foreseen: jobs that come next, given as above.
+            leased: jobs whose lease is in force. One that is still to be started will take what was made for it.
 
         Raises:
             EngineUnavailable: call it again.
         """
-        wanted = list(wanted)
+        wanted = [*foreseen, *(job for job in leased if isinstance(job.state, Starting))]
         for made in list(self._ready):
             if not any(made.is_for(job) for job in wanted) or not self._stands(made):
                 self._reject(made)
+        for name, made in list(self._taken.items()):
+            if not any(made.is_for(job) for job in leased):  # it ended before its command began
+                self._give_up(name)
 
     def _stands(self, made: _Made) -> bool:
         return isinstance(self._engine.observe(made.name), Alive if made.latch else Created)
@@ -200,7 +207,8 @@ class Prepared:
 
     def _give_up(self, name: ContainerName) -> None:
         with self._lock:
-            self._unwanted.append(self._taken.pop(name))
+            if made := self._taken.pop(name, None):
+                self._unwanted.append(made)
 
     def begin(self, name: ContainerName) -> datetime | None:
         """Let the command of an attempt begin that has taken its container; when that was.

@@ -10,7 +10,7 @@ from dopq.container_handler.container import NODE_LABEL, is_of_node
 from dopq.container_handler.engine import ContainerEngine, ContainerName
 from dopq.container_handler.proof import Proof
 from dopq.data_platform import DataPlatform
-from dopq.job import lease_of
+from dopq.job import Occupying
 from dopq.namespaces import Namespaces
 from dopq.prepared import Prepared
 from dopq.runner_settings import RunnerSettings
@@ -54,10 +54,12 @@ class Removal:
     def sweep(self) -> None:
         """Remove containers of jobs that have ended: a former life was killed between the end and the removal."""
         labels = {NODE_LABEL: self._settings.node_id}
-        self._asking.quietly(lambda: self._remove_unleased(self._engine.containers(labels)))
+        self._asking.quietly(lambda: self._remove_unwanted(self._engine.containers(labels)))
 
-    def _remove_unleased(self, found: Mapping[ContainerName, Mapping[str, str]]) -> None:
-        wanted = {self._settings.container_of(job) for job in self._platform.alive() if lease_of(job.state)}
+    def _remove_unwanted(self, found: Mapping[ContainerName, Mapping[str, str]]) -> None:
+        wanted = {
+            self._settings.container_of(job) for job in self._platform.alive() if isinstance(job.state, Occupying)
+        }
         ours = {name for name in found if is_of_node(self._settings.node_id, name)}
         nobodys = (ours - wanted) | self._prepared.left_behind(found)
         for name in [*nobodys, *self._namespaces.left_behind(found, wanted)]:

@@ -13,11 +13,12 @@ from dopq.container_handler.engine import Absent, Capacity, ContainerEngine, Obs
 from dopq.container_handler.proof import Proof, node_key
 from dopq.data_platform import DataPlatform
 from dopq.ending import Ending
-from dopq.job import Job, JobId, Stopping, lease_of
+from dopq.job import Job, JobId, Occupying, Stopping, lease_of
 from dopq.log_follower import LogFollower
 from dopq.log_mirror import LogMirror
 from dopq.namespaces import Namespaces
 from dopq.prepared import Prepared
+from dopq.process_watch import ProcessWatch
 from dopq.removal import Removal
 from dopq.results import Results
 from dopq.runner_settings import RunnerSettings
@@ -67,6 +68,7 @@ class Runner:
         self._ahead = Ahead(platform, self._prepared, starts)
         self._sampler = Sampler(platform, engine, settings.container_of)
         self._mirror = LogMirror(results)
+        self._processes = ProcessWatch(platform, starts)
         self._removal = Removal(platform, engine, proof, self._namespaces, self._prepared, starts, asking, settings)
         self._walk = Walk(
             engine,
@@ -83,6 +85,7 @@ class Runner:
                 self._ask_to_stop,
             ),
             LogFollower(engine, results, self._mirror, asking, settings),
+            self._processes,
             Ending(platform, results, self._sampler, probe, starts, self._removal, asking, settings, clock),
             asking,
             settings,
@@ -100,14 +103,15 @@ class Runner:
         return self._asking.trouble
 
     def start(self) -> None:
-        """Take up every job that a former life left with a lease, and remove containers of jobs that have ended."""
+        """Take up every job that a former life left on its way, and remove containers of jobs that have ended."""
         self._platform.subscribe(self._note)
         self._sampler.start()
         self._mirror.start()
+        self._processes.start()
         self._namespaces.start()
         self._ahead.start()
         for job in self._platform.alive():
-            if lease_of(job.state):
+            if isinstance(job.state, Occupying):
                 self._take_on(job, [])
         threading.Thread(target=self._removal.sweep, name="sweep", daemon=True).start()
 
@@ -117,6 +121,7 @@ class Runner:
         self._ahead.stop(STOP_S)
         self._namespaces.stop(STOP_S)
         Attempt(self._remove_ready, "remove-ready").is_over(REMOVAL_S)
+        self._processes.stop(STOP_S)
         self._sampler.stop(STOP_S)
         self._mirror.stop(STOP_S)
 
@@ -137,7 +142,7 @@ class Runner:
                 thread.start()
 
     def _carry(self, job_id: JobId, known: list[Observation]) -> None:
-        while job := self._still_leased(job_id):
+        while job := self._still_on_its_way(job_id):
             try:
                 self._walk.go(job, known)
             except NodeStops:
@@ -149,18 +154,18 @@ class Runner:
                 log.exception("runner_defect", job=job_id)
                 self._asking.stopping.wait(DEFECT_S)  # then from the start: every step looks before it acts
 
-    def _still_leased(self, job_id: JobId) -> Job | None:
+    def _still_on_its_way(self, job_id: JobId) -> Job | None:
         """The job, if it is to be carried on; else this thread is done with it, and a further attempt gets its own."""
         with self._lock:
             job = self._platform.job(job_id)
-            if lease_of(job.state):
+            if isinstance(job.state, Occupying):
                 return job
             del self._carried[job_id]
             return None
 
     def _note(self, job: Job) -> None:
-        """A listener of the platform: a job that was asked to stop gets its signal."""
-        if isinstance(job.state, Stopping):
+        """A listener of the platform: a job that was asked to stop gets its signal, while there is a process."""
+        if isinstance(job.state, Stopping) and lease_of(job.state):
             self._ask_to_stop(job)
 
     def _ask_to_stop(self, job: Job) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dopq.config import ContainerSettings, Paths, TemplatesSettings
 from dopq.container_handler.container import container_name
 from dopq.container_handler.engine import ContainerName
-from dopq.job import Job, lease_of
+from dopq.job import Job, Occupying
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,5 @@ class RunnerSettings:
 
 
 def attempt_of(job: Job) -> int:
-    """The attempt that a job is at; 1 for one that occupies nothing."""
-    lease = lease_of(job.state)
-    return lease.attempt if lease else 1
+    """The attempt that a job is at; 1 for one that is at none."""
+    return job.state.lease.attempt if isinstance(job.state, Occupying) else 1

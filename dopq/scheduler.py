@@ -138,7 +138,7 @@ class Scheduler:
         default = self._settings.default_time_limit_s
         return [
             (job.id, state.started_at + timedelta(seconds=limit_s), limit_s)
-            for job in self._platform.occupying()
+            for job in self._platform.leased()
             if isinstance(state := job.state, Running)
             for limit_s in [state.work.spec.time_limit_s or default]
         ]

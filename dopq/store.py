@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dopq.backup import back_up, way_back
 from dopq.errors import InvariantBroken, NotFound, OperatorError, StateUnreadable
-from dopq.job import FINAL, Actor, Job, JobId, Lease, Starting, StateName, UserName, finished_at, lease_of
+from dopq.job import FINAL, Actor, Job, JobId, Lease, Occupying, State, StateName, UserName, finished_at, lease_of
 from dopq.lines import Turn
 from dopq.penalty import Account
 from dopq.utils.crash_points import step
@@ -123,7 +123,8 @@ class Event:
     """One line of a job's story.
 
     Attributes:
-        lease: what the job holds from here on, where its state became `starting`; None in older journals, too.
+        lease: what the job holds from here on, where its state became `starting`; what it held, where that ended before
+            its attempt did. Else None, in older journals always.
     """
 
     seq: int
@@ -326,8 +327,8 @@ class Journal:
             InvariantBroken: it would hold what another job holds; nothing was recorded.
         """
         with self._db.transaction() as tx:
-            if (lease := lease_of(job.state)) != lease_of(old.state):
-                _lease(tx, job.id, lease)
+            if (held := lease_of(job.state)) != lease_of(old.state):
+                _lease(tx, job.id, held)
             if turn is not None:
                 tx.execute("INSERT OR REPLACE INTO turns VALUES (?, ?, ?)", (turn.user, turn.needs_gpu, turn.at_s))
             if account is not None:
@@ -335,7 +336,7 @@ class Journal:
                     "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?)",
                     (job.user, account.usage, account.as_of, account.rate),
                 )
-            return self._append(tx, job, old.state.name, actor, cause, at)
+            return self._append(tx, job, old.state.name, actor, cause, at, _told(old.state, job.state))
 
     def alive(self) -> list[Job]:
         """Every job that has not ended, oldest first."""
@@ -432,13 +433,20 @@ class Journal:
             raise self._db.unreadable(f"a job's story makes no sense ({error})") from error
 
     def _append(
-        self, tx: sqlite3.Connection, job: Job, old: StateName | None, actor: Actor, cause: str, at: datetime
+        self,
+        tx: sqlite3.Connection,
+        job: Job,
+        old: StateName | None,
+        actor: Actor,
+        cause: str,
+        at: datetime,
+        lease: Lease | None = None,
     ) -> Job:
-        lease = _LEASE.dump_json(job.state.lease) if isinstance(job.state, Starting) else None
+        told = _LEASE.dump_json(lease).decode() if lease else None
         try:
             seq = tx.execute(
                 "INSERT INTO events (job, at, old, new, actor, cause, lease) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (job.id, at.isoformat(), old, job.state.name, actor, cause, lease.decode() if lease else None),
+                (job.id, at.isoformat(), old, job.state.name, actor, cause, told),
             ).lastrowid
         except sqlite3.IntegrityError as error:
             raise InvariantBroken(f"Job {job.id} has ended before: {error}.") from error
@@ -485,6 +493,13 @@ def _share_image(tx: sqlite3.Connection, old: JobId, new: JobId) -> None:
     shared = "INSERT INTO images SELECT ?, image, fingerprint FROM images WHERE job = ?"
     if not tx.execute(shared, (new, old)).rowcount:
         raise NotFound(f"The image of job {old} is not kept any more.", "Hand the bundle in again.")
+
+
+def _told(old: State, new: State) -> Lease | None:
+    """The lease that begins with a change, or ends while its attempt goes on."""
+    if not isinstance(new, Occupying):
+        return None
+    return new.lease if not isinstance(old, Occupying) or old.lease != new.lease else None
 
 
 def _lease(tx: sqlite3.Connection, job: JobId, lease: Lease | None) -> None:

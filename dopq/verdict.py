@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dopq.container_handler.engine import Absent, Exited
 from dopq.errors import EngineRefused
 from dopq.job import GpuId, Outcome, Reason, State, StateName, Stopping
@@ -17,7 +19,7 @@ def verdict(
     """
     if isinstance(seen, EngineRefused):
         return StateName.FAILED, Reason("start_failed", f"The container could not be started: {seen}")
-    if isinstance(state, Stopping) and (isinstance(seen, Absent) or seen.finished_at >= state.since):
+    if isinstance(state, Stopping) and (isinstance(seen, Absent) or _ended_at(state, seen) >= state.since):
         return state.becomes, state.reason
     if isinstance(seen, Absent):
         return StateName.LOST, Reason("container_gone", "Its container is gone and nobody knows how the job ended.")
@@ -28,6 +30,11 @@ def verdict(
     if seen.with_engine:
         return StateName.FAILED, Reason("engine_restarted", "It ended with the container engine, which was restarted.")
     return _of_its_own(seen)
+
+
+def _ended_at(state: Stopping, seen: Exited) -> datetime:
+    """When its process ended: the kernel may have said so before the engine came to know."""
+    return min(seen.finished_at, state.lease.ended_at or seen.finished_at)
 
 
 def _of_its_own(seen: Exited) -> tuple[Outcome, Reason]:

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 from dopq.asking import Asking
 from dopq.beginning import Beginning
-from dopq.container_handler.engine import Absent, ContainerEngine, Exited, Observation
+from dopq.container_handler.engine import Absent, Alive, ContainerEngine, Exited, Observation
 from dopq.ending import Ending
 from dopq.errors import EngineRefused
 from dopq.job import Job
 from dopq.log_follower import LogFollower
+from dopq.process_watch import ProcessWatch
 from dopq.runner_settings import RunnerSettings
 from dopq.utils.clock import Clock
 
@@ -32,6 +33,7 @@ class Walk:
         engine: ContainerEngine,
         beginning: Beginning,
         log: LogFollower,
+        processes: ProcessWatch,
         ending: Ending,
         asking: Asking,
         settings: RunnerSettings,
@@ -40,6 +42,7 @@ class Walk:
         self._engine = engine
         self._beginning = beginning
         self._log = log
+        self._processes = processes
         self._ending = ending
         self._ask = asking.until_answered
         self._settings = settings
@@ -55,8 +58,10 @@ class Walk:
             seen = self._ask(lambda: self._beginning.begin(job, known))
         except EngineRefused as refused:
             self._ending.finish(job, refused)
-        else:
-            self._ending.finish(job, self._followed(job, seen))
+            return
+        if isinstance(seen, Alive) and seen.init:
+            self._processes.watch(job, seen.init)
+        self._ending.finish(job, self._followed(job, seen))
 
     def _followed(self, job: Job, seen: Observation) -> Absent | Exited:
         """How its container ended, once its log is on our own disk to the last byte."""

@@ -28,12 +28,16 @@ from dopq.container_handler.engine import (
     ContainerRequest,
     Created,
     Exited,
+    Init,
     Observation,
     Origin,
 )
 from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, DopqError, EngineRefused
 from dopq.job import ImageId, ResourceUse
+
+NO_PID = 2**22 + 1
+"""A number that no process has (proc(5), pid_max): as with an engine on another machine."""
 
 
 class FakeClock:
@@ -75,6 +79,7 @@ class Program:
 class _Container:
     request: ContainerRequest
     program: Program
+    id: str
     log: bytes = b""
     state: Observation = field(default_factory=Created)
 
@@ -261,7 +266,9 @@ class FakeEngine:
             if image is None:
                 raise EngineRefused(f"No such image: {request.image}.")
             command = (*(request.entrypoint or ()), *(request.command or self._commands[image]))
-            self._containers[request.name] = _Container(request, self.programs.get(command, Program()))
+            self._containers[request.name] = _Container(
+                request, self.programs.get(command, Program()), hashlib.sha256(request.name.encode()).hexdigest()
+            )
             self.requests.append(request)
 
     def rename(self, name: ContainerName, new: ContainerName) -> None:
@@ -344,8 +351,7 @@ class FakeEngine:
 
     def ids(self, labels: Mapping[str, str]) -> Mapping[str, ContainerName]:
         with self._scripted("ids"):
-            named = [name for name, c in self._containers.items() if labels.items() <= c.request.labels.items()]
-            return {hashlib.sha256(name.encode()).hexdigest(): name for name in named}
+            return {c.id: name for name, c in self._containers.items() if labels.items() <= c.request.labels.items()}
 
     # --- inside ---
 
@@ -390,7 +396,7 @@ class FakeEngine:
             raise EngineRefused(
                 f"The container engine would not start the container {container.request.name}: {program.start_error}."
             )
-        container.state = Alive(now)
+        container.state = Alive(now, Init(NO_PID, container.id))
         if container.request.latch:
             waiting = threading.Thread(
                 target=self._wait_at_latch, args=(container, container.request.latch), daemon=True

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dopq.container_handler.docker_words import plain_words
-from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation
+from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Init, Observation
 from dopq.container_handler.latch import TARGET, command_behind_latch
 from dopq.errors import EngineRefused
 from dopq.job import Mount, ResourceUse
@@ -154,7 +154,7 @@ def observation(container: Mapping[str, Any]) -> Observation:
         case "created" if not state["Error"]:
             return Created()
         case "running" | "paused" | "restarting":
-            return Alive(started)
+            return Alive(started, Init(state["Pid"], container["Id"]) if state["Pid"] else None)
         case "removing" if began is None:
             return Absent()
     return Exited(

@@ -87,10 +87,24 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
+class Init:
+    """The first process of a running container.
+
+    Attributes:
+        pid: its number on the engine's own machine; it need not mean anything here.
+        container: the engine's own id of the container: 64 hexadecimal digits, as in the cgroups of its processes.
+    """
+
+    pid: int
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alive:
-    """The process runs since `started_at` (the engine's clock, UTC)."""
+    """The process runs since `started_at` (the engine's clock, UTC); `init` where the engine tells which it is."""
 
     started_at: datetime
+    init: Init | None = None
 
 
 @dataclass(frozen=True, slots=True)

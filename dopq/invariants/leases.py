@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dopq.invariants.evidence import Evidence, Finding, Run
-from dopq.job import Ended, GpuId, Job, JobId, Lease, StateName, lease_of
+from dopq.job import Ended, GpuId, Job, JobId, Lease, Occupying, StateName, lease_of
 from dopq.room import ROUNDING
 
 GRACE = timedelta(seconds=60)
@@ -23,7 +23,7 @@ def gpus_held_twice(evidence: Evidence) -> Iterator[Finding]:
     held: dict[JobId, Lease] = {}
     known = {job.id: lease for job in evidence.jobs if (lease := _last_lease(job))}
     for event in evidence.events:
-        if event.new not in _OCCUPYING:
+        if event.new not in _OCCUPYING or (event.lease and event.lease.ended_at):
             held.pop(event.job, None)
         elif event.new is StateName.STARTING and (lease := event.lease or known.get(event.job)):
             for gpu in sorted(lease.gpus):
@@ -34,7 +34,7 @@ def gpus_held_twice(evidence: Evidence) -> Iterator[Finding]:
 
 
 def leases_without_container(evidence: Evidence) -> Iterator[Finding]:
-    """Each job that occupies the node has its container, a minute after it was told to start at the latest."""
+    """Each job with a lease in force has its container, a minute after it was told to start at the latest."""
     if evidence.containers is None:
         return
     for job in evidence.jobs:
@@ -46,10 +46,13 @@ def leases_without_container(evidence: Evidence) -> Iterator[Finding]:
 
 
 def containers_without_lease(evidence: Evidence) -> Iterator[Finding]:
-    """Each container belongs to a job that occupies the node, or to one that did a minute ago."""
+    """Each container belongs to an attempt that has not ended, or did a minute ago.
+
+    The lease of that attempt may be over: then the container is kept for what the engine has still to tell of it.
+    """
     changed = _changed(evidence)
-    held = {Run(job.id, lease.attempt) for job in evidence.jobs if (lease := lease_of(job.state))}
-    for run in sorted(set(evidence.containers or ()) - held):
+    attempts = {Run(job.id, job.state.lease.attempt) for job in evidence.jobs if isinstance(job.state, Occupying)}
+    for run in sorted(set(evidence.containers or ()) - attempts):
         at = changed.get(run.job)
         if at is None or at + GRACE < evidence.now:
             yield Finding("no_lease", run.job, f"The container of attempt {run.attempt} is there, and has no lease.")
@@ -60,7 +63,7 @@ def _changed(evidence: Evidence) -> dict[JobId, datetime]:
 
 
 def _last_lease(job: Job) -> Lease | None:
-    return job.state.lease if isinstance(job.state, Ended) else lease_of(job.state)
+    return job.state.lease if isinstance(job.state, Ended | Occupying) else None
 
 
 def _overlap(gpu: GpuId, others: list[JobId], seq: int) -> str:

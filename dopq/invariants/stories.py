@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from dopq.invariants.evidence import Evidence, Finding
-from dopq.job import ARROWS, FINAL, JobId, StateName, lease_of
+from dopq.job import ARROWS, FINAL, Ended, Job, JobId, Lease, Occupying, StateName
 from dopq.store import Event
 
 _BIRTH = {StateName.BUILDING, StateName.QUEUED}  # from a bundle, or from the image of another job
@@ -62,8 +62,13 @@ def unlike_their_stories(evidence: Evidence) -> Iterator[Finding]:
         elif (job.state.name, job.seq) != (event.new, event.seq):
             sentence = f"It is {job.state.name} as of entry {job.seq}, its story ends with {event.new}, {event.seq}."
             yield Finding("unlike_its_story", number, sentence)
-        elif (held := lease_of(job.state)) and leases.get(number, held) != held:
-            yield Finding("unlike_its_story", number, "It holds another lease than the one it was given.")
+        elif (lease := _lease(job)) and leases.get(number, lease) != lease:
+            yield Finding("unlike_its_story", number, "It has another lease than the one that its story tells of.")
+
+
+def _lease(job: Job) -> Lease | None:
+    """What its last attempt was given, as far as the table tells."""
+    return job.state.lease if isinstance(job.state, Ended | Occupying) else None
 
 
 def _is_legal(event: Event) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import datetime
 
 from dopq.invariants.evidence import Evidence, Finding
-from dopq.job import Ended, Job, Lease, UserName, is_our_fault, lease_of
+from dopq.job import Ended, Job, Lease, Occupying, UserName, is_our_fault
 from dopq.penalty import Account
 
 TOLERANCE_S = 1.0
@@ -29,7 +30,7 @@ def _summed(evidence: Evidence) -> dict[UserName, float]:
     for job in evidence.jobs:
         if lease := _charged(job):
             rate, since = evidence.ledger.rate_of(lease), lease.since.timestamp()
-            until = job.state.at.timestamp() if isinstance(job.state, Ended) else evidence.now.timestamp()
+            until = _until(job, lease, evidence.now).timestamp()
             used = evidence.ledger.faded(Account(0.0, since, rate), until)
             sums[job.user] = sums.get(job.user, 0.0) + evidence.ledger.faded(
                 Account(used, until), evidence.now.timestamp()
@@ -37,11 +38,16 @@ def _summed(evidence: Evidence) -> dict[UserName, float]:
     return sums
 
 
+def _until(job: Job, lease: Lease, now: datetime) -> datetime:
+    """When what is charged for a lease ended, or now."""
+    return lease.ended_at or (job.state.at if isinstance(job.state, Ended) else now)
+
+
 def _charged(job: Job) -> Lease | None:
     """The lease that is charged: none for an attempt that failed by a fault of ours."""
     if isinstance(job.state, Ended):
         return None if is_our_fault(job.state.reason) else job.state.lease
-    return lease_of(job.state)
+    return job.state.lease if isinstance(job.state, Occupying) else None
 
 
 def _miscounted(user: UserName, used: float, due: float) -> Finding:

@@ -22,6 +22,7 @@ NODE_STEPS = (
     "container remove",
     "container start",
     "container stop",
+    "job end",
     "journal commit",
     "lease end",
     "log append",

@@ -95,7 +95,7 @@ class Ahead(Bench):
             if not self.home.platform.alive():
                 return
             self.decide()
-            for job in self.home.platform.occupying():
+            for job in self.home.platform.leased():
                 self.until(job, StateName.RUNNING)
                 self.end(job)
 
@@ -399,7 +399,7 @@ def test_whatever_happens_every_attempt_runs_once_and_nothing_stays(
 
 def happens(bench: Ahead, step: str, data: st.DataObject) -> None:
     waiting = [job for job in bench.home.platform.alive() if job.state.name is StateName.QUEUED]
-    running = [job for job in bench.home.platform.occupying() if job.state.name is StateName.RUNNING]
+    running = [job for job in bench.home.platform.leased() if job.state.name is StateName.RUNNING]
     match step:
         case "queue":
             bench.queue(data.draw(st.sampled_from([ANNA, BERT, OLGA])), priority=data.draw(st.integers(0, 3)))

@@ -735,6 +735,11 @@ def test_containers_are_found_by_all_their_labels(bench: Bench) -> None:
     ids = bench.engine.ids(node)
     assert set(ids.values()) == {one, two}
     assert all(re.fullmatch("[0-9a-f]{64}", it) for it in ids)
+    alive = bench.engine.observe(two)
+    assert isinstance(alive, Alive)
+    assert alive.init is not None
+    assert alive.init.pid > 0
+    assert ids[alive.init.container] == two
 
 
 def test_many_threads_share_one_engine(bench: Bench) -> None:

@@ -723,7 +723,7 @@ def test_a_share_that_is_away_keeps_no_job_from_ending_and_nothing_of_it_is_lost
     bench.engine.say(bench.name(job), b"epoch 2\n")
     bench.engine.release(bench.name(job), 3)
     assert bench.ended(job).outcome is StateName.FAILED
-    assert bench.home.platform.occupying() == []
+    assert bench.home.platform.leased() == []
     assert bench.engine.observe(bench.name(job)) == Absent()
     assert bench.home.results.read(bench.home.platform.job(job.id), "job.log", 0, 100) == b"epoch 1\nepoch 2\n"
     bench.bring_share_back()

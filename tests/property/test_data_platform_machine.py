@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from dopq.job import (
     Job,
     JobId,
     JobSpec,
+    Lease,
+    Occupying,
     Outcome,
     Problem,
     Queued,
@@ -41,6 +43,7 @@ from dopq.job import (
     StateName,
     Stopping,
     gpus_held,
+    is_our_fault,
     lease_of,
     work_of,
 )
@@ -61,9 +64,20 @@ users = st.sampled_from([ANNA, BERT])
 
 
 def may_be_tried_again(state: State) -> bool:
-    if isinstance(state, Stopping):
-        return state.becomes is StateName.FAILED
-    return isinstance(state, Starting | Running)
+    """Whether a fault of ours is followed by another attempt."""
+    if not isinstance(state, Occupying) or state.lease.attempt > state.work.spec.retries:
+        return False
+    return state.becomes is StateName.FAILED if isinstance(state, Stopping) else True
+
+
+def charged(job: Job, now: datetime) -> tuple[Lease, datetime] | None:
+    """The lease that a job's user pays for, and until when; None where there is none."""
+    match job.state:
+        case Ended(lease=Lease() as lease, reason=reason, at=at) if not is_our_fault(reason):
+            return lease, lease.ended_at or at
+        case Starting(lease=lease) | Running(lease=lease) | Stopping(lease=lease):
+            return lease, lease.ended_at or now
+    return None
 
 
 def slots_of(job: Job) -> int:
@@ -205,9 +219,12 @@ class Life(RuleBasedStateMachine):
     )
     def request_stop(self, job: JobId, actor: Actor, becomes: StateName) -> None:
         platform = self.home.platform
-        if platform.job(job).state.name is StateName.STOPPING:
-            before = platform.job(job)
+        before = platform.job(job)
+        if isinstance(before.state, Stopping):
             assert platform.request_stop(job, becomes, WHY, actor) == before
+        elif isinstance(before.state, Running) and not lease_of(before.state):
+            with pytest.raises(WrongState, match="nothing to stop"):
+                platform.request_stop(job, becomes, WHY, actor)
         else:
             self.take(job, lambda: platform.request_stop(job, becomes, WHY, actor), StateName.STOPPING, actor)
 
@@ -222,13 +239,24 @@ class Life(RuleBasedStateMachine):
         else:
             assert platform.warn(job, warning) == before
 
-    @rule(job=jobs, outcome=outcomes, ago_s=st.floats(-10, 7200))
-    def finish(self, job: JobId, outcome: Outcome, ago_s: float) -> None:
+    @rule(job=jobs, attempt=st.integers(1, 2))
+    def end_lease(self, job: JobId, attempt: int) -> None:
+        """The kernel says that no process of that attempt is left, perhaps long after that was so."""
+        platform, before = self.home.platform, self.home.platform.job(job)
+        lease = lease_of(before.state)
+        if isinstance(before.state, Running | Stopping) and lease and lease.attempt == attempt:
+            self.take(job, lambda: platform.end_lease(job, attempt), before.state.name, Actor.RUNNER)
+            assert not gpus_held(platform.job(job).state)
+        else:
+            assert platform.end_lease(job, attempt) == before
+
+    @rule(job=jobs, outcome=outcomes, ago_s=st.floats(-10, 7200), why=st.sampled_from([WHY, GONE]))
+    def finish(self, job: JobId, outcome: Outcome, ago_s: float, why: Reason) -> None:
         """`ago_s`: when the engine says that the process ended; its clock may be off."""
         at = self.home.clock.now() - timedelta(seconds=ago_s)
         self.take(
             job,
-            lambda: self.home.platform.finish(job, outcome, WHY, at=at, exit_code=1, started_at=at),
+            lambda: self.home.platform.finish(job, outcome, why, at=at, exit_code=1, started_at=at),
             outcome,
             Actor.RUNNER,
         )
@@ -236,11 +264,10 @@ class Life(RuleBasedStateMachine):
     @rule(job=jobs)
     def try_again(self, job: JobId) -> None:
         platform, before = self.home.platform, self.home.platform.job(job)
-        lease = lease_of(before.state)
         if isinstance(before.state, Ended):
             with pytest.raises(WrongState):
                 platform.try_again(job, GONE)
-        elif may_be_tried_again(before.state) and lease and lease.attempt <= before.state.work.spec.retries:
+        elif may_be_tried_again(before.state):
             self.take(job, lambda: platform.try_again(job, GONE) or before, StateName.QUEUED, Actor.RUNNER)
         else:
             assert platform.try_again(job, GONE) is None
@@ -258,8 +285,10 @@ class Life(RuleBasedStateMachine):
                 self.begin(job, gpus)
             case StateName.STARTING:
                 self.mark_running(job, 0.0)
+            case StateName.RUNNING | StateName.STOPPING if data.draw(st.booleans()):
+                self.end_lease(job, 1)
             case StateName.RUNNING | StateName.STOPPING:
-                self.finish(job, data.draw(outcomes), data.draw(st.floats(-10, 7200)))
+                self.finish(job, data.draw(outcomes), data.draw(st.floats(-10, 7200)), WHY)
 
     @rule(lock_s=st.floats(1, 10_000))
     def lock(self, lock_s: float) -> None:
@@ -305,15 +334,14 @@ class Life(RuleBasedStateMachine):
     def usage_is_the_sum_of_what_was_held(self) -> None:
         if not hasattr(self, "home"):
             return
-        now = self.home.clock.now().timestamp()
+        now = self.home.clock.now()
         expected = dict.fromkeys((ANNA, BERT), 0.0)
         for job in self.home.journal.changed_since(0):
-            lease = job.state.lease if isinstance(job.state, Ended) else lease_of(job.state)
-            if lease:
+            if pays := charged(job, now):
+                lease, until = pays
                 rate = charge_rate(len(lease.gpus) * slots_of(job) / SLOTS_PER_GPU, CPU_JOB_RATE)
-                until = job.state.at.timestamp() if isinstance(job.state, Ended) else now
-                used = usage_at(Account(0.0, lease.since.timestamp(), rate), until, HALF_LIFE_S)
-                expected[job.user] += usage_at(Account(used, until), now, HALF_LIFE_S)
+                used = usage_at(Account(0.0, lease.since.timestamp(), rate), until.timestamp(), HALF_LIFE_S)
+                expected[job.user] += usage_at(Account(used, until.timestamp()), now.timestamp(), HALF_LIFE_S)
         told = {row["user"]: row["usage_gpu_seconds"] for row in self.home.platform.get_user_statistics()}
         for user, usage in expected.items():
             assert math.isclose(told[user], usage, rel_tol=1e-6, abs_tol=1e-3), (user, told[user], usage)
@@ -414,6 +442,55 @@ def test_a_cancelled_job_gives_its_gpus_back_when_its_container_is_gone(home: Ho
         home.starting(BERT, frozenset({gpu(0)}))
     home.platform.finish(job.id, StateName.CANCELLED, WHY, at=home.clock.now())
     home.starting(BERT, frozenset({gpu(0)}))
+
+
+def test_a_gpu_whose_processes_are_gone_is_free_though_the_engine_has_not_told_how_the_job_ended(home: Home) -> None:
+    job = home.running(ANNA, frozenset({gpu(0)}))
+    over = home.platform.end_lease(job.id, attempt=1)
+    next_one = home.starting(BERT, frozenset({gpu(0)}))
+    [told] = home.platform.describe([over])
+    assert (told["state"], told["gpus"]) == ("running", [])
+    assert [job.id for job in home.platform.leased()] == [next_one.id]
+    assert [row["id"] for row in home.platform.get_running_info()] == [job.id, next_one.id]
+    assert home.platform.finish(job.id, StateName.SUCCEEDED, WHY, at=home.clock.now()).state.name == "succeeded"
+    home.platform.assert_consistent()
+
+
+def test_the_lease_of_a_former_attempt_ends_no_other(home: Home) -> None:
+    job = home.queued(ANNA, gpus=1, retries=1)
+    home.platform.begin(job.id, frozenset({gpu(0)}))
+    home.platform.try_again(job.id, GONE)
+    home.platform.begin(job.id, frozenset({gpu(0)}))
+    runs = home.platform.mark_running(job.id, home.clock.now())
+    assert home.platform.end_lease(job.id, attempt=1) == runs
+    assert gpus_held(home.platform.job(job.id).state) == {gpu(0)}
+
+
+def test_what_is_used_counts_until_the_process_was_gone_whatever_the_engine_says_later(home: Home) -> None:
+    job = home.running(ANNA, frozenset({gpu(0)}))
+    home.clock.advance(600)
+    home.platform.end_lease(job.id, attempt=1)
+    home.clock.advance(3600)
+    ended = home.platform.finish(job.id, StateName.SUCCEEDED, WHY, at=home.clock.now(), exit_code=0)
+    assert home.platform.describe([ended])[0]["gpu_seconds"] == 600.0
+
+
+def test_a_fault_of_ours_that_comes_to_light_after_the_lease_is_paid_back_in_full(home: Home) -> None:
+    job = home.running(ANNA, frozenset({gpu(0)}))
+    home.clock.advance(600)
+    home.platform.end_lease(job.id, attempt=1)
+    home.clock.advance(600)
+    home.platform.finish(job.id, StateName.FAILED, GONE, at=home.clock.now())
+    assert home.journal.accounts()[ANNA].usage == pytest.approx(0.0, abs=1e-6)
+
+
+def test_who_cancels_a_job_whose_process_is_gone_is_heard_should_it_have_been_tried_again(home: Home) -> None:
+    job = home.queued(ANNA, gpus=1, retries=1)
+    home.platform.begin(job.id, frozenset({gpu(0)}))
+    home.platform.mark_running(job.id, home.clock.now())
+    home.platform.end_lease(job.id, attempt=1)
+    assert home.platform.cancel(job.id, "anna").state.name is StateName.STOPPING
+    assert home.platform.try_again(job.id, GONE) is None
 
 
 def test_time_after_the_end_of_a_process_is_not_charged_though_the_node_was_down(home: Home) -> None:

@@ -149,12 +149,14 @@ def test_holding_more_or_for_longer_never_commits_less(
     assert committed(rate, left_s + longer_s, half_life_s) >= ahead * (1 - 1e-12)
 
 
-@given(accounts, rates, spans, half_lives)
+@given(accounts, rates, spans, spans, half_lives)
 def test_a_refund_leaves_the_account_as_if_the_job_had_never_been(
-    account: Account, rate: float, span_s: float, half_life_s: float
+    account: Account, rate: float, span_s: float, later_s: float, half_life_s: float
 ) -> None:
     began_s, ended_s = account.as_of, account.as_of + span_s
     with_job = with_rate(account, account.rate + rate, began_s, half_life_s)
     after = with_rate(with_job, account.rate, ended_s, half_life_s)
-    without = with_rate(account, account.rate, ended_s, half_life_s)
-    assert refunded(after, rate, began_s, half_life_s).usage == pytest.approx(without.usage, rel=1e-6, abs=1e-3)
+    after = with_rate(after, account.rate, ended_s + later_s, half_life_s)
+    without = with_rate(account, account.rate, ended_s + later_s, half_life_s)
+    refund = refunded(after, rate, began_s, ended_s, half_life_s)
+    assert refund.usage == pytest.approx(without.usage, rel=1e-6, abs=1e-3)

@@ -9,7 +9,16 @@ import pytest
 
 from dopq.container_handler.docker_json import container_body, instant, observation, resource_use
 from dopq.container_handler.docker_words import is_transient, plain_words
-from dopq.container_handler.engine import Absent, Alive, ContainerName, ContainerRequest, Created, Exited, Observation
+from dopq.container_handler.engine import (
+    Absent,
+    Alive,
+    ContainerName,
+    ContainerRequest,
+    Created,
+    Exited,
+    Init,
+    Observation,
+)
 from dopq.job import GpuId, ImageId, Mount, ResourceUse
 from dopq.utils.gpu_probe import SimulatedGpus
 
@@ -93,10 +102,12 @@ def test_the_stop_signal_is_ours_whatever_the_image_says() -> None:
 
 
 def inspected(status: str, **state: Any) -> dict[str, Any]:
-    defaults = {"ExitCode": 0, "Error": "", "OOMKilled": False, "StartedAt": GO_ZERO_TIME, "FinishedAt": GO_ZERO_TIME}
-    return {"Created": "2026-01-05T09:00:00Z", "State": {"Status": status, **defaults, **state}}
+    times = {"StartedAt": GO_ZERO_TIME, "FinishedAt": GO_ZERO_TIME}
+    known = {"Status": status, "Pid": 0, "ExitCode": 0, "Error": "", "OOMKilled": False, **times, **state}
+    return {"Id": ID, "Created": "2026-01-05T09:00:00Z", "State": known}
 
 
+ID = "4f" * 32
 BEGAN_AT = "2026-01-05T09:01:02.264976881Z"
 ENDED_AT = "2026-01-05T10:00:00Z"
 
@@ -105,6 +116,7 @@ ENDED_AT = "2026-01-05T10:00:00Z"
     ("answer", "means"),
     [
         (inspected("created"), Created()),
+        (inspected("running", StartedAt=BEGAN_AT, Pid=4711), Alive(BEGAN, Init(4711, ID))),
         (inspected("running", StartedAt=BEGAN_AT), Alive(BEGAN)),
         (inspected("paused", StartedAt=BEGAN_AT), Alive(BEGAN)),
         (inspected("exited", StartedAt=BEGAN_AT, FinishedAt=ENDED_AT, ExitCode=3), Exited(3, BEGAN, ENDED)),

@@ -49,7 +49,9 @@ def test_a_program_runs_until_it_is_released(engine: FakeEngine, request_: Conta
     engine.create(request_)
     engine.start(NAME)
     began = engine.clock.now()
-    assert engine.observe(NAME) == Alive(began)
+    alive = engine.observe(NAME)
+    assert isinstance(alive, Alive)
+    assert alive.started_at == began
     engine.clock.advance(90)
     engine.say(NAME, b"epoch 2\n")
     engine.release(NAME, exit_code=3)
