@@ -75,7 +75,7 @@ class Ahead:
     def _round(self) -> bool:
         """Go one step towards what is foreseen; whether it is reached."""
         foreseen = self._platform.foresee(MOST)
-        self._prepared.keep(foreseen, self._platform.leased())
+        self._prepared.keep(foreseen, self._platform.leased)
         self._prepared.remove_unwanted()
         if self._prepared.first_without(foreseen) is None:
             return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -110,22 +110,24 @@ class Prepared:
         with self._lock:
             self._ready.append(made)
 
-    def keep(self, foreseen: Iterable[Job], leased: Collection[Job]) -> None:
+    def keep(self, foreseen: Iterable[Job], leased: Callable[[], Collection[Job]]) -> None:
         """Have those removed that are nobody's any more, or that somebody else has ended.
 
         Args:
             foreseen: jobs that come next, given as above.
-            leased: jobs whose lease is in force. One that is still to be started will take what was made for it.
+            leased: tells the jobs whose lease is in force. One that is to be started will take what was made for it.
 
         Raises:
             EngineUnavailable: call it again.
         """
-        wanted = [*foreseen, *(job for job in leased if isinstance(job.state, Starting))]
+        taken = list(self._taken.items())  # before leases are asked for: each of these had one when it was taken
+        in_force = leased()
+        wanted = [*foreseen, *(job for job in in_force if isinstance(job.state, Starting))]
         for made in list(self._ready):
             if not any(made.is_for(job) for job in wanted) or not self._stands(made):
                 self._reject(made)
-        for name, made in list(self._taken.items()):
-            if not any(made.is_for(job) for job in leased):  # it ended before its command began
+        for name, made in taken:
+            if not any(made.is_for(job) for job in in_force):  # it ended before its command began
                 self._give_up(name)
 
     def _stands(self, made: _Made) -> bool:

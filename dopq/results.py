@@ -99,7 +99,7 @@ class Results:
                     log.warning("outputs_left_behind", job=job.id, files=left[:_SHOWN], count=len(left))
 
     def _has_outputs(self, job: Job) -> bool:
-        """Whether there are any to be brought: a job that never had a lease has none, though the folder may be there."""
+        """Whether there are any to bring: a job that never had a lease has none, though the folder may be there."""
         never_began = isinstance(job.state, Ended) and job.state.lease is None
         return self.output_folder(job).is_dir() and not never_began
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -188,6 +189,54 @@ def test_every_gpu_that_it_may_get_is_prepared_for(bench: Ahead) -> None:
     bench.until(job, StateName.RUNNING)
     assert bench.engine.starts.count(bench.name(job)) == 1
     wait_until(lambda: bench.ahead() == set(), 5.0)
+
+
+def test_what_is_taken_while_it_is_looked_what_is_still_wanted_stays_its_jobs(
+    bench: Ahead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, job = bench.run_one(), bench.next_one()
+    prepared, looked = bench.runner._prepared, threading.Event()
+    bench.runner._ahead.stop(5.0)
+    begin = prepared.begin
+    monkeypatch.setattr(prepared, "begin", lambda name: looked.wait(5.0) and begin(name))
+
+    def leased() -> list[Job]:
+        """As of just before the next lease."""
+        bench.end(running)
+        before = bench.home.platform.leased()
+        bench.decide()
+        wait_until(lambda: prepared._taken and bench.engine._containers.get(bench.name(job)), 5.0)
+        return before
+
+    prepared.keep([], leased)
+    prepared.remove_unwanted()
+    looked.set()
+    bench.until(job, StateName.RUNNING)
+    bench.end(job)
+    assert bench.log(job) == b"epoch 1\n"
+    assert bench.engine.starts.count(bench.name(job)) == 1
+
+
+@pytest.mark.parametrize("standby", [True], indirect=True, ids=["standing by"])
+def test_a_job_that_is_cancelled_between_taking_it_and_its_begin_leaves_nothing(
+    bench: Ahead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, job = bench.run_one(), bench.next_one()
+    prepared = bench.runner._prepared
+    bench.end(running)
+    bench.engine.fail_next("rename", AWAY, after=True)
+    rename = bench.engine.rename
+
+    def cancelled_meanwhile(*names: ContainerName) -> None:
+        bench.home.platform.cancel(job.id, "anna")
+        rename(*names)
+
+    monkeypatch.setattr(bench.engine, "rename", cancelled_meanwhile)
+    bench.decide()
+    assert bench.ended(job).outcome is StateName.CANCELLED
+    wait_until(lambda: not prepared._taken and not prepared._unwanted, 5.0)
+    assert bench.name(job) not in bench.engine.starts
+    assert list((bench.home.paths.jobs / str(job.id)).glob("*-ahead-*")) == []
 
 
 # --- what makes it nobody's ---
