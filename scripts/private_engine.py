@@ -4,7 +4,7 @@
         docker.DockerClient(base_url=engine.url)
 
     private_engine.py start|stop|status FOLDER
-    private_engine.py run FOLDER -- COMMAND...
+    private_engine.py run [--inside] FOLDER -- COMMAND...
 
 It runs in namespaces of its own (`private_engine_inside.py`), so that it leaves nothing outside the folder and ends
 as a whole, whatever is killed first. It needs root and `dockerd`; with `slirp4netns` its containers reach the outside
@@ -232,6 +232,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("action", choices=("start", "stop", "status", "run"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--path-prepend", type=Path, help="programs that the engine finds before the system's")
+    parser.add_argument("--inside", action="store_true", help="with `run`: where process numbers are the engine's own")
     parser.add_argument("command", nargs="*", help="with `run`: what to run while the engine is up, after `--`")
     options = parser.parse_args(arguments)
     engine = PrivateEngine(options.folder, options.path_prepend, keep=options.action == "start")
@@ -248,7 +249,10 @@ def main(arguments: list[str]) -> int:
             case "run":
                 with engine:
                     environment = {**os.environ, "DOCKER_HOST": engine.url}
-                    return subprocess.run(options.command, env=environment, check=False).returncode
+                    enter = (
+                        ["nsenter", f"--target={engine.pid}", "--pid", "--mount", "--wd=."] if options.inside else []
+                    )
+                    return subprocess.run([*enter, *options.command], env=environment, check=False).returncode
     except KeyboardInterrupt:
         return 130
     except PrivateEngineError as problem:

@@ -160,6 +160,21 @@ def test_the_process_of_a_job_on_its_own_gpu_is_explained_until_it_has_ended(ben
     assert bench.watch.offer().withheld == {}
 
 
+def test_a_process_that_the_driver_still_lists_when_the_kernel_has_said_that_it_is_gone_is_no_strangers(
+    bench: Bench,
+) -> None:
+    """The lease is over, the engine has not told how the job ended, and another job has the GPU by now."""
+    job = bench.job(ANNA, G0, ANNAS)
+    bench.computes(ANNAS, gpu=0)
+    wait_until(lambda: bench.used_by() == {(ANNAS, By.JOB)}, SOON_S)
+    bench.home.platform.end_lease(job.id, 1)
+    after = bench.job(BERT, G0, BERTS)
+    bench.look(2)
+    assert bench.used_by() == {(ANNAS, By.JOB)}
+    assert bench.watch.offer().withheld == {}
+    assert (bench.reason(job), bench.reason(after)) == (None, None)
+
+
 def test_the_gpu_of_a_job_that_is_over_is_not_handed_out_while_its_container_runs_on(bench: Bench) -> None:
     job = bench.job(ANNA, G0, ANNAS)
     bench.computes(ANNAS, gpu=0)
