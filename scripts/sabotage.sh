@@ -11,4 +11,4 @@ export DOPQ_SABOTAGE_KILLS="${1:-1000}" DOPQ_SABOTAGE_POINTS=all
 [ $# -eq 0 ] || shift
 exec .venv/bin/python scripts/private_engine.py run --inside .dopq/sabotage -- \
     sh -c 'export DOPQ_TEST_ENGINE="$DOCKER_HOST"; unset DOCKER_HOST; exec "$@"' sh \
-    .venv/bin/python -m pytest -s -q tests/acceptance/test_sabotage.py "$@"
+    .venv/bin/python -m pytest -s -q tests/acceptance/test_sabotage.py tests/acceptance/test_sabotage_standby.py "$@"
