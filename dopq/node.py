@@ -46,7 +46,9 @@ from dopq.image_maker import BuildLimits
 from dopq.image_sweep import ImageSweep
 from dopq.images import Images
 from dopq.inbox_watch import WatchSettings
+from dopq.job import gpus_held
 from dopq.job_containers import JobContainers
+from dopq.live import live_to_wire
 from dopq.outbox import Outbox
 from dopq.peers.table import NodeId, NodeRecord, Table
 from dopq.provider import ProviderSettings
@@ -212,6 +214,7 @@ class Node:
             request_shutdown,
             rules_to_wire(rules),
             Accounts(self._database, tokens, clock, self._welcome),
+            self.live,
         )
         self._audit = AuditLog(paths.audit, clock, is_registered=lambda name: users.by_name(name) is not None)
         self.boundary = Boundary(
@@ -271,6 +274,14 @@ class Node:
             "gpus": gpus_to_wire(self._gpus.newest, self._gpus.offer(), self._guard.uses, self.platform.occupying()),
             "deferred": deferred_to_wire(self._supervisor.last_beat.deferred),
             "warnings": self._warnings(),
+        }
+
+    def live(self) -> dict[int, Plain]:
+        """What every job that occupies the node takes at the moment; nothing here waits for engine or driver."""
+        survey = self._gpus.newest
+        return {
+            int(job.id): live_to_wire(self._runner.load(job.id), survey, gpus_held(job.state))
+            for job in self.platform.occupying()
         }
 
     def _machine(self) -> Host:

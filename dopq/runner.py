@@ -51,6 +51,7 @@ from dopq.job import (
     lease_of,
     started_at,
 )
+from dopq.live import Load
 from dopq.log_mirror import LogMirror
 from dopq.namespaces import Namespaces
 from dopq.results import Results
@@ -133,7 +134,7 @@ class Runner:
             container.ready_namespaces,
             self._starts,
         )
-        self._sampler = Sampler(platform, engine, self._name)
+        self._sampler = Sampler(platform, engine, self._name, clock)
         self._mirror = LogMirror(results)
         self.trouble: str | None = None  # why the engine or our own disk does not serve at present, for `system`
 
@@ -141,6 +142,10 @@ class Runner:
     def capacity(self) -> Capacity | None:
         """What the engine last said of itself; None until it has answered."""
         return self._sampler.capacity
+
+    def load(self, job: JobId) -> Load | None:
+        """What a running job takes at the moment; None where nobody could read it lately."""
+        return self._sampler.load(job)
 
     def start(self) -> None:
         """Take up every job that a former life left with a lease, and remove containers of jobs that have ended."""

@@ -5,7 +5,7 @@ Both sides use this file. Times are ISO 8601 in UTC, sizes bytes, durations seco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +44,9 @@ PUBLIC = frozenset(
     )
 )
 """What everybody may know of a job: whose it is, how it stands, its GPUs and its times."""
+
+PUBLIC_LIVE = frozenset({"gpus"})
+"""What everybody may know of its live figures: GPUs are everybody's, and `system` tells of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,18 @@ def job_to_wire(
         "problems": [problem_to_wire(p) for p in job.state.problems] if isinstance(job.state, Ended) else [],
         "bundle": job.bundle,
         "seq": job.seq,
+        "live": None,
     }
 
 
 def public(job: Plain) -> Plain:
     """A job of `job_to_wire` as others than its user may see it: what is not `PUBLIC` is None."""
-    return {field: value if field in PUBLIC else None for field, value in job.items()}
+    live = job["live"] and _only(PUBLIC_LIVE, job["live"])
+    return _only(PUBLIC, job) | {"live": live}
+
+
+def _only(fields: Collection[str], whole: Plain) -> Plain:
+    return {field: value if field in fields else None for field, value in whole.items()}
 
 
 def _reason(job: Job, place: Place | None) -> Reason | None:

@@ -34,7 +34,9 @@ def boundary_alone(
     """A boundary that answers, for as long as the body runs; `clock`: else one that stands; `more`: see `Boundary`."""
     home = Home(folder, clock=clock)
     uploads = Uploads(home.paths.uploads, home.paths.spool, 10 * 2**20, lambda _bytes: None)
-    controller = DopqController(home.platform, home.results, uploads, dict, dict, lambda: None, {}, home.accounts)
+    controller = DopqController(
+        home.platform, home.results, uploads, dict, dict, lambda: None, {}, home.accounts, live=dict
+    )
     given = settings or RemoteSettings(port=0)
     boundary = Boundary(controller, given, identify=identify_by(home.users, home.logins), audit=lambda *_: None, **more)
     boundary.start()

@@ -28,10 +28,11 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
     Origin,
+    Sample,
 )
 from dopq.container_handler.image_name import BaseImage
 from dopq.errors import BuildFailed, DopqError, EngineRefused
-from dopq.job import ImageId, ResourceUse
+from dopq.job import ImageId
 
 
 class FakeClock:
@@ -301,13 +302,13 @@ class FakeEngine:
             position += len(text)
             yield text
 
-    def use(self, name: ContainerName) -> ResourceUse:
+    def use(self, name: ContainerName) -> Sample:
         with self._scripted("use"):
             state = self._state(name)
             if not isinstance(state, Alive):
-                return ResourceUse()
+                return Sample()
             cpu_s = (self.clock.now() - state.started_at).total_seconds()
-            return ResourceUse(cpu_s=cpu_s, memory_peak_bytes=64 << 20)
+            return Sample(cpu_s=cpu_s, memory_bytes=48 << 20, memory_peak_bytes=64 << 20)
 
     def stop(self, name: ContainerName, grace_s: int) -> None:
         with self._scripted("stop"):

@@ -41,7 +41,7 @@ MAX_ITEMS = 1_000_000
 
 
 class InMemoryNode:
-    """A node with the users `anna`, `bert` and the admin `olga`."""
+    """A node with the users `anna`, `bert` and the admin `olga`. `live`: live figures by the number of a job."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,6 +58,7 @@ class InMemoryNode:
         self.outbox = Outbox(folder / "outbox")
         self.results = Results(self.outbox, folder / "jobs")
         self.stopped = False
+        self.live: dict[int, Plain] = {}
         self.rules = Rules(SpecDefaults(gpus=1, max_time_limit_s=86400), Limits(bundle_bytes=10 * 2**20))
         self.images = Images(self.database)
         self._drops = count()
@@ -73,6 +74,7 @@ class InMemoryNode:
             request_shutdown=self._stop,
             limits=rules_to_wire(self.rules),
             accounts=Accounts(self.database, self.logins, self.clock, lambda _user: None),
+            live=lambda: self.live,
         )
 
         self.guard = Guard(identify_by(self.users, self.logins), lambda *_: None, 1e6, threading.Event())

@@ -25,6 +25,24 @@ class ProblemInfo(TypedDict):
     instead: str
 
 
+class GpuLive(TypedDict):
+    """What one GPU of a running job did when the node last looked."""
+
+    uuid: str
+    index: int | None
+    utilisation_percent: int | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+
+
+class LiveInfo(TypedDict):
+    """What a running job takes at the moment; of others' jobs only the GPUs are told."""
+
+    cpu_cores: float | None
+    memory_bytes: int | None
+    gpus: list[GpuLive]
+
+
 class JobInfo(TypedDict):
     """One job. Of others' jobs an ordinary user is told what is public; the rest is None (docs/json.md)."""
 
@@ -52,6 +70,7 @@ class JobInfo(TypedDict):
     group: str | None
     problems: list[ProblemInfo] | None
     bundle: str | None
+    live: NotRequired[LiveInfo | None]
 
 
 class Term(TypedDict):

@@ -21,7 +21,7 @@ from dopq.container_handler.docker_json import (
     may_have_gone_down_with_the_engine,
     network_body,
     observation,
-    resource_use,
+    sample,
 )
 from dopq.container_handler.engine import (
     Absent,
@@ -31,9 +31,10 @@ from dopq.container_handler.engine import (
     Exited,
     Observation,
     Origin,
+    Sample,
 )
 from dopq.errors import EngineRefused, EngineUnavailable
-from dopq.job import ImageId, ResourceUse
+from dopq.job import ImageId
 from dopq.utils.crash_points import step
 
 _REMOVAL_TIMEOUT_S = 30.0
@@ -182,15 +183,15 @@ class DockerContainers:
         with self._doing(f"show the log of the container {name}"):
             yield from self._http.frames(f"/containers/{name}/logs", {"follow": 1, "stdout": 1, "stderr": 1})
 
-    def use(self, name: ContainerName) -> ResourceUse:
+    def use(self, name: ContainerName) -> Sample:
         """See ContainerEngine."""
         with self._doing(f"measure the container {name}"):
             try:
-                return resource_use(self._call("GET", f"{name}/stats", {"stream": "false", "one-shot": "true"}))
+                return sample(self._call("GET", f"{name}/stats", {"stream": "false", "one-shot": "true"}))
             except Refused as refused:
                 if refused.status != 404:
                     raise
-                return ResourceUse()
+                return Sample()
 
     def stop(self, name: ContainerName, grace_s: int) -> None:
         """See ContainerEngine."""

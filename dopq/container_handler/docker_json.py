@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dopq.container_handler.docker_words import plain_words
-from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation
-from dopq.job import Mount, ResourceUse
+from dopq.container_handler.engine import Absent, Alive, ContainerRequest, Created, Exited, Observation, Sample
+from dopq.job import Mount
 from dopq.utils.gpu import is_simulated
 
 GPUS_VARIABLE = "NVIDIA_VISIBLE_DEVICES"
@@ -150,8 +150,11 @@ def instant(text: str) -> datetime | None:
     return None if when.year == 1 else when.astimezone(UTC)
 
 
-def resource_use(answer: Mapping[str, Any] | None) -> ResourceUse:
+def sample(answer: Mapping[str, Any] | None) -> Sample:
     """Answer of `GET /containers/{id}/stats`; all zero or missing when no process runs, empty when it ends just then.
+
+    What is in use is without the inactive files in the page cache, as `docker stats` counts (Engine API,
+    `/containers/{id}/stats`: `total_inactive_file` of cgroup v1, `inactive_file` of v2).
 
     The peak counts the page cache, as the kernel's own figure does. cgroup v2 tells Docker no peak: there it is what
     is in use now, and the caller keeps the largest of its samples.
@@ -160,4 +163,10 @@ def resource_use(answer: Mapping[str, Any] | None) -> ResourceUse:
     cpu_ns = stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)
     memory = stats.get("memory_stats", {})
     peak_bytes = memory.get("max_usage") or memory.get("usage")
-    return ResourceUse(cpu_s=cpu_ns / 1e9 if cpu_ns else None, memory_peak_bytes=peak_bytes or None)
+    held, details = memory.get("usage") or 0, memory.get("stats") or {}
+    cached = details.get("total_inactive_file", details.get("inactive_file", 0))
+    return Sample(
+        cpu_s=cpu_ns / 1e9 if cpu_ns else None,
+        memory_bytes=held - min(cached, held) if held else None,
+        memory_peak_bytes=peak_bytes or None,
+    )

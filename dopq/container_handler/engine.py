@@ -15,7 +15,7 @@ from threading import Event
 from typing import BinaryIO, NewType, Protocol
 
 from dopq.container_handler.image_name import BaseImage
-from dopq.job import GpuId, ImageId, Mount, ResourceUse
+from dopq.job import GpuId, ImageId, Mount
 
 ContainerName = NewType("ContainerName", str)  # deterministic, so that a repeated call finds what the first one made
 
@@ -120,6 +120,21 @@ class Origin:
 
     image: ImageId
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at what a container takes; None where nothing could be read (for example after the end).
+
+    Attributes:
+        cpu_s: CPU time since the start.
+        memory_bytes: in use now, without the page cache that could go.
+        memory_peak_bytes: the most so far, where the kernel tells it, else what is in use now; with the page cache.
+    """
+
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
 
 
 class ContainerEngine(Protocol):
@@ -234,8 +249,8 @@ class ContainerEngine(Protocol):
         """
         ...
 
-    def use(self, name: ContainerName) -> ResourceUse:
-        """CPU time and memory so far; fields are None where nothing could be read (for example after the end)."""
+    def use(self, name: ContainerName) -> Sample:
+        """What the container takes now, and has taken so far; all None for one that does not run."""
         ...
 
     def stop(self, name: ContainerName, grace_s: int) -> None:

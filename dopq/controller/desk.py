@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dopq.accounts import Accounts
@@ -18,7 +18,9 @@ from dopq.wire import Plain, public
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The parts of one node; `system`, `nodes` and `request_shutdown` are what is asked of the node itself.
+    """The parts of one node; `system`, `nodes`, `live` and `request_shutdown` are what is asked of the node itself.
+
+    `live` gives the live figures of each running job by its number.
 
     `limits` are those by which it judges bundles (`container_handler.rules.rules_to_wire`).
     """
@@ -31,6 +33,7 @@ class Desk:
     request_shutdown: Callable[[], None]
     limits: Plain
     accounts: Accounts
+    live: Callable[[], Mapping[int, Plain]]
 
     def own(self, caller: User, reference: str) -> Job:
         """The job that is meant, if the caller may act on it."""

@@ -20,8 +20,9 @@ class Views(Desk):
 
     @remote(Access.USER, Whose.EVERYBODYS)
     def get_running_containers_info(self, caller: User) -> list[Plain]:
-        """Jobs that occupy the node."""
-        return told(caller, self.platform.get_running_info())
+        """Jobs that occupy the node, with their live figures."""
+        live = self.live()
+        return told(caller, [job | {"live": live.get(job["id"])} for job in self.platform.get_running_info()])
 
     @remote(Access.USER, Whose.EVERYBODYS)
     def get_enqueued_containers_info(

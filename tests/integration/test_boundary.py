@@ -90,6 +90,7 @@ class Node:
             limits={"max_bundle_bytes": 1},
             request_shutdown=self._stop,
             accounts=self.home.accounts,
+            live=dict,
         )
         self.boundary = self.bound(RemoteSettings(port=0))
         self.boundary.start()

@@ -447,11 +447,30 @@ def test_what_a_job_took_is_sampled(bench: Bench, monkeypatch: pytest.MonkeyPatc
     job = bench.begin()
     bench.until(job, StateName.RUNNING)
     bench.home.clock.advance(5)
-    wait_until(lambda: (use := bench.runner._sampler._use.get(job.id)) and use.cpu_s == 5.0, 5.0)
+    wait_until(lambda: (use := bench.runner._sampler._seen.get(job.id)) and use.sample.cpu_s == 5.0, 5.0)
     bench.engine.release(bench.name(job))
     use = bench.ended(job).use
     assert (use.cpu_s, use.memory_peak_bytes) == (5.0, 64 << 20)
     assert bench.runner.capacity is not None
+
+
+def test_a_running_job_has_a_load_until_it_ends_or_nobody_could_look_for_ten_seconds(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dopq.sampler.SAMPLE_S", 0.01)
+    bench.program(runs_on=True)
+    bench.runner.start()
+    job = bench.begin()
+    bench.until(job, StateName.RUNNING)
+    wait_until(lambda: bench.runner.load(job.id), 5.0)
+    bench.home.clock.advance(5)
+    wait_until(lambda: (load := bench.runner.load(job.id)) and load.cpu_cores == 1.0, 5.0)
+    load = bench.runner.load(job.id)
+    assert load is not None
+    assert load.memory_bytes == 48 << 20
+    bench.runner._sampler.stop(5.0)
+    bench.home.clock.advance(11)
+    assert bench.runner.load(job.id) is None
 
 
 # --- being stopped ---

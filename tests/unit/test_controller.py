@@ -41,6 +41,7 @@ class Desk:
             request_shutdown=self.stopped.set,
             limits={"max_bundle_bytes": 2000},
             accounts=self.home.accounts,
+            live=dict,
         )
 
     def user(self, name: str) -> User:

@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 
-from dopq.container_handler.docker_json import container_body, instant, observation, resource_use
+from dopq.container_handler.docker_json import container_body, instant, observation, sample
 from dopq.container_handler.docker_words import is_transient, plain_words
-from dopq.container_handler.engine import Absent, Alive, ContainerName, ContainerRequest, Created, Exited, Observation
-from dopq.job import GpuId, ImageId, Mount, ResourceUse
+from dopq.container_handler.engine import (
+    Absent,
+    Alive,
+    ContainerName,
+    ContainerRequest,
+    Created,
+    Exited,
+    Observation,
+    Sample,
+)
+from dopq.job import GpuId, ImageId, Mount
 from dopq.utils.gpu_probe import SimulatedGpus
 
 GO_ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -132,16 +141,23 @@ def test_times_are_cut_to_microseconds_and_turned_to_utc(text: str) -> None:
 
 
 def test_use_is_unknown_when_no_process_runs() -> None:
-    nothing = ResourceUse(cpu_s=None, memory_peak_bytes=None)
-    assert resource_use({"cpu_stats": {"cpu_usage": {"total_usage": 0}}, "memory_stats": {}}) == nothing
-    assert resource_use({}) == nothing
+    nothing = Sample(cpu_s=None, memory_bytes=None, memory_peak_bytes=None)
+    assert sample({"cpu_stats": {"cpu_usage": {"total_usage": 0}}, "memory_stats": {}}) == nothing
+    assert sample({}) == nothing
 
 
 def test_the_memory_peak_is_taken_where_the_kernel_tells_it() -> None:
     cpu = {"cpu_usage": {"total_usage": 2_500_000_000}}
     v1, v2 = {"usage": 5, "max_usage": 9}, {"usage": 5}
-    assert resource_use({"cpu_stats": cpu, "memory_stats": v1}) == ResourceUse(cpu_s=2.5, memory_peak_bytes=9)
-    assert resource_use({"cpu_stats": cpu, "memory_stats": v2}) == ResourceUse(cpu_s=2.5, memory_peak_bytes=5)
+    assert sample({"cpu_stats": cpu, "memory_stats": v1}) == Sample(2.5, memory_bytes=5, memory_peak_bytes=9)
+    assert sample({"cpu_stats": cpu, "memory_stats": v2}) == Sample(2.5, memory_bytes=5, memory_peak_bytes=5)
+
+
+@pytest.mark.parametrize(
+    ("details", "in_use"), [({"total_inactive_file": 3}, 5), ({"inactive_file": 2}, 6), ({"inactive_file": 99}, 0)]
+)
+def test_files_that_could_leave_the_page_cache_are_not_in_use(details: dict[str, int], in_use: int) -> None:
+    assert sample({"memory_stats": {"usage": 8, "stats": details}}).memory_bytes == in_use
 
 
 def test_dockers_words_are_freed_of_the_layers_they_came_through() -> None:
@@ -166,4 +182,4 @@ def test_not_now_is_told_from_no(words: str, transient: bool) -> None:
 
 
 def test_an_empty_answer_about_a_container_that_just_ends_is_no_use_and_no_defect() -> None:
-    assert resource_use(None) == ResourceUse()
+    assert sample(None) == Sample()
