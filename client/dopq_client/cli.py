@@ -22,6 +22,7 @@ from dopq_client import (
     verbs_node,
     verbs_queue,
     verbs_results,
+    verbs_top,
 )
 from dopq_client.exits import Exit
 from dopq_client.options import profile_option
@@ -41,7 +42,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         verbs_jobs.history,
     ),
     "Results": (verbs_results.logs, verbs_results.fetch),
-    "Node": (verbs_node.users, verbs_node.system),
+    "Node": (verbs_node.users, verbs_node.system, verbs_top.top),
     "Account": (
         verbs_login.register,
         verbs_login.login,

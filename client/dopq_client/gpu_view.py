@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,11 +18,15 @@ GpuInfo = Mapping[str, Any]
 def gpus_view(gpus: list[GpuInfo]) -> Iterator[RenderableType]:
     """A table of the GPUs, and one of the processes on them where there are any."""
     yield _gpus(gpus)
-    processes = [(gpu, process) for gpu in gpus for process in gpu.get("processes") or ()]
-    if processes:
+    if any(gpu.get("processes") for gpu in gpus):
         yield Text()
-        yield Text("ON THE GPUS", "bold")
-        yield _processes(processes)
+        yield processes_view(gpus)
+
+
+def processes_view(gpus: list[GpuInfo]) -> RenderableType:
+    """A table of the processes on the GPUs, strangers among them, under its heading."""
+    processes = [(gpu, process) for gpu in gpus for process in gpu.get("processes") or ()]
+    return Group(Text("ON THE GPUS", "bold"), _processes(processes))
 
 
 def _gpus(gpus: list[GpuInfo]) -> Table:

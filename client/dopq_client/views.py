@@ -167,7 +167,7 @@ def users_table(users: Sequence[UserStatistics]) -> RenderableType:
     for heading in ("WEIGHT", "USED GPU-H", "PENALTY", "GPUS NOW", "RUNNING", "WAITING", "ENDED"):
         table.add_column(heading, justify="right", no_wrap=True)
     for user in sorted(users, key=lambda user: (user["penalty"], user["user"])):
-        running, waiting, ended = _counts(user["jobs"])
+        running, waiting, ended = counts(user["jobs"])
         table.add_row(
             clean(user["user"]),
             f"{user['weight']:g}",
@@ -201,7 +201,7 @@ def _why(job: JobInfo) -> str:
     return f"#{job['position']} {reason(job)}" if job["position"] else reason(job)
 
 
-def _counts(jobs: Mapping[str, int]) -> tuple[int, int, int]:
+def counts(jobs: Mapping[str, int]) -> tuple[int, int, int]:
     """How many run, wait and have ended."""
     running = sum(jobs.get(state, 0) for state in (StateName.STARTING, StateName.RUNNING, StateName.STOPPING))
     waiting = sum(jobs.get(state, 0) for state in (StateName.BUILDING, StateName.HELD, StateName.QUEUED))

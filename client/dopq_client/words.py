@@ -142,6 +142,15 @@ def start(job: JobInfo) -> str:
     return f"in about {middle}" if low == high else f"in about {middle}, between {low} and {high}"
 
 
+def band(job: JobInfo) -> str:
+    """The same as short as can be, eight of ten times: `40 min - 5 h`; that nobody can say is `-`."""
+    eta = job["eta"]
+    if eta is None:
+        return NOTHING
+    low, high = (_roughly(eta[key]) for key in ("p10", "p90"))
+    return high if low == high else f"{'now' if low == NO_TIME else low} - {high}"
+
+
 def _roughly(seconds: float) -> str:
     """A duration that nobody knows to the second: `40 min`, `2 h 10 min`, `14 h`."""
     step_s = next((step_s for below_s, step_s in ((60, 1), (3600, 60), (36_000, 600)) if seconds < below_s), 3600)

@@ -1,0 +1,23 @@
+"""Where is typed what is looked for: one line at the foot of the screen."""
+
+from __future__ import annotations
+
+from textual.widgets import Input
+
+
+class FilterBox(Input):
+    """Hidden until it is opened; Enter leaves what was typed in force, Escape does not."""
+
+    DEFAULT_CSS = """
+    FilterBox, FilterBox:focus {
+        display: none; height: 1; border: none; padding: 0; background: ansi_default; color: ansi_default;
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="show only what has this in it", select_on_focus=False)
+
+    def open(self) -> None:
+        """Take what is typed from now on."""
+        self.display = True
+        self.focus()
