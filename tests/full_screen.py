@@ -38,12 +38,13 @@ class FullScreen:
         self.written = b""
         self._set_size(columns, rows)
         self.modes_before = termios.tcgetattr(self._theirs)
+        inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.own_terminal", at, *words],
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            env={**inherited, "TERM": "xterm-256color", **environment},
             start_new_session=True,
         )
 

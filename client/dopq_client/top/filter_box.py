@@ -6,11 +6,11 @@ from textual.widgets import Input
 
 
 class FilterBox(Input):
-    """Hidden until it is opened; Enter leaves what was typed in force, Escape does not."""
+    """Without height until it is opened; Enter leaves what was typed in force, Escape does not."""
 
     DEFAULT_CSS = """
     FilterBox, FilterBox:focus {
-        display: none; height: 1; border: none; padding: 0; background: ansi_default; color: ansi_default;
+        height: 0; border: none; padding: 0; background: ansi_default; color: ansi_default;
     }
     """
 
@@ -18,6 +18,10 @@ class FilterBox(Input):
         super().__init__(placeholder="show only what has this in it", select_on_focus=False)
 
     def open(self) -> None:
-        """Take what is typed from now on."""
-        self.display = True
-        self.focus()
+        """Take what is typed from this moment on, not from the next turn as `focus` would."""
+        self.styles.height = 1
+        self.screen.set_focus(self)
+
+    def close(self) -> None:
+        """Take no room any more."""
+        self.styles.height = 0

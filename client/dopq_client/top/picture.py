@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from dopq.clean import clean
-from dopq.errors import DopqError
+from dopq.errors import DopqError, ServiceUnreachable
 from dopq.wire import Plain
 from dopq_client.top import enqueued, history, running, system, users
 from dopq_client.top.choice import VIEWS, Choice, chosen, marked
@@ -104,13 +104,13 @@ def title(facts: Facts, moment: Moment) -> Text:
 
 
 def no_answer(trouble: DopqError, seen_at: datetime | None, now: datetime) -> Text:
-    """What is said instead while the node does not answer; what is on the screen is from `seen_at`."""
-    if seen_at is None:
-        return Text(f"No answer yet, asking again. {clean(trouble.message)}", "bold red")
-    silent = elapsed(seen_at.isoformat(), now)
-    return Text(
-        f"No answer for {silent}, asking again; this is of {seen_at:%H:%M:%S}. {clean(trouble.message)}", "bold red"
-    )
+    """What is said instead while the node tells nothing; what is on the screen is from `seen_at`."""
+    told = clean(trouble)
+    if isinstance(trouble, ServiceUnreachable):
+        silent = f" for {elapsed(seen_at.isoformat(), now)}" if seen_at else ""
+        of = f"; this is of {seen_at:%H:%M:%S}" if seen_at else ""
+        told = f"No answer{silent}, asking again{of}. {clean(trouble.message)}"
+    return Text(told, "bold red")
 
 
 def below(choice: Choice, seen: Picture, place: str, width: int) -> Text:
@@ -163,7 +163,7 @@ def _table(rows: Sequence[Any], columns: Sequence[Column[Any]], choice: Choice, 
     keys: list[object] = [row["user"] if choice.view is View.USERS else row["id"] for row in kept]
     if not kept:
         nothing = (
-            NOTHING_THERE[choice.view] if not rows else "Nothing of that: / changes the filter, m shows everybody's."
+            "Nothing like that: Escape ends the filter, m shows everybody's." if rows else NOTHING_THERE[choice.view]
         )
         return Picture([Text(nothing, "dim")], [0])
     heading, lines = draw(marked(columns, choice), kept, width)

@@ -194,7 +194,7 @@ class Watch(Screen[None], inherit_bindings=False):
 
     def on_input_submitted(self) -> None:
         """It stays until Escape."""
-        self.query_one(FilterBox).display = False
+        self.query_one(FilterBox).close()
         self.query_one("#keys").display = True
         self.query_one(SheetView).focus()
 
