@@ -568,12 +568,14 @@ def test_a_running_container_uses_something(bench: Bench) -> None:
     assert use.cpu_s >= 0
     assert use.memory_peak_bytes is not None
     assert use.memory_peak_bytes > 0
+    assert use.memory_bytes is not None
+    assert 0 <= use.memory_bytes <= use.memory_peak_bytes
 
 
 def test_what_has_ended_or_is_not_there_tells_no_use(bench: Bench) -> None:
     name, _ = bench.ended(GREETER)
     for use in (bench.engine.use(name), bench.engine.use(bench.name())):
-        assert (use.cpu_s, use.memory_peak_bytes) == (None, None)
+        assert (use.cpu_s, use.memory_bytes, use.memory_peak_bytes) == (None, None, None)
 
 
 def test_a_process_that_obeys_its_stop_signal_ends_well_before_the_grace_period(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dopq.errors import DopqError, ServiceUnreachable
+from dopq.errors import ServiceUnreachable
 from dopq.job import StateName
+from dopq_client.top.app import Top
 from dopq_client.top.facts import Facts, View
 from dopq_client.top.feed import Feed
 from dopq_client.top.tail import LINES, Lines, pieces
@@ -78,15 +80,15 @@ class Heard:
     """What a feed has told."""
 
     def __init__(self) -> None:
-        self.all: list[Facts | DopqError] = []
+        self.all: list[Facts | Exception] = []
         self.lock = threading.Lock()
 
-    def __call__(self, told: Facts | DopqError) -> None:
+    def __call__(self, told: Facts | Exception) -> None:
         with self.lock:
             self.all.append(told)
 
     @property
-    def newest(self) -> Facts | DopqError | None:
+    def newest(self) -> Facts | Exception | None:
         with self.lock:
             return self.all[-1] if self.all else None
 
@@ -136,6 +138,27 @@ def test_a_node_that_does_not_answer_is_told_of_and_asked_again(
     wait_until(lambda: isinstance(heard.newest, ServiceUnreachable), 5.0)
     del link.answers["get_running_containers_info"]
     wait_until(lambda: isinstance(heard.newest, Facts), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"), [("get_running_containers_info", [{"id": 1}]), ("wait_for_change", "soon")]
+)
+def test_an_answer_that_nobody_foresaw_ends_the_screen_and_not_with_a_traceback(
+    link: MemoryLink, method: str, answer: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link.answers[method] = lambda *_: answer
+    top = Top(link, Facts(me="anna"))
+
+    async def until_it_ends() -> None:
+        async with top.run_test() as pilot:
+            for _ in range(500):
+                if top.defect:
+                    return
+                await pilot.pause(0.02)
+
+    asyncio.run(until_it_ends())
+    assert isinstance(top.defect, KeyError | ValueError)
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 # --- logs ---

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from dopq_client.exits import Exit
 from dopq_client.link import Link
 from dopq_client.top.facts import Facts
-from dopq_client.top.told import Told
+from dopq_client.top.told import Defect, Told
 from dopq_client.top.watch import Watch
 
 
@@ -29,6 +29,7 @@ class Top(App[int]):
         super().__init__(ansi_color=True)
         self._link = link
         self._facts = facts
+        self.defect: Exception | None = None
 
     def get_default_screen(self) -> Watch:
         """The five views."""
@@ -42,7 +43,15 @@ class Top(App[int]):
 
     def on_told(self, told: Told) -> None:
         """Do what another thread has asked for."""
-        told.act()
+        try:
+            told.act()
+        except Exception as error:  # noqa: BLE001 - as in `Watch.draw`
+            self.on_defect(Defect(error))
+
+    def on_defect(self, defect: Defect) -> None:
+        """End; `run` raises it when the terminal is itself again."""
+        self.defect = defect.error
+        self.exit()
 
     def action_leave(self, code: int) -> None:
         """Quit. Jobs go on."""
@@ -50,6 +59,9 @@ class Top(App[int]):
 
 
 def run(link: Link, facts: Facts) -> int:
-    """Show the node at the end of `link` until somebody quits; an exit code."""
-    code = Top(link, facts).run(mouse=False)
+    """Show the node at the end of `link` until somebody quits; an exit code. Raises what was a defect of ours."""
+    top = Top(link, facts)
+    code = top.run(mouse=False)  # the terminal's own mouse goes on marking text
+    if top.defect:
+        raise top.defect
     return int(Exit.DEFECT) if code is None else code

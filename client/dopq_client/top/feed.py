@@ -17,7 +17,7 @@ DOORBELL_S = 5.0
 PAUSE_S = 2.0
 """Between two tries to reach a node that does not answer."""
 
-Tell = Callable[[Facts | DopqError], None]
+Tell = Callable[[Facts | Exception], None]
 """Hears all that is known, whenever it has changed, or why nothing can be known; called in the feed's threads."""
 
 
@@ -36,7 +36,7 @@ class Feed:
     def start(self) -> None:
         """Begin to ask. The threads end with the process, or after `stop`."""
         for run in (self._listen, self._bring):
-            threading.Thread(target=run, name=f"top{run.__name__}", daemon=True).start()
+            threading.Thread(target=self._run, args=(run,), name=f"top{run.__name__}", daemon=True).start()
 
     def stop(self) -> None:
         """Ask no more, once what is being asked is answered."""
@@ -56,6 +56,14 @@ class Feed:
             self._timetable.news()
             self._changed.notify_all()
 
+    def _run(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001 - a defect: the screen ends with it
+            self._tell(error)
+        finally:
+            self._link.close()
+
     def _listen(self) -> None:
         """Wait for the doorbell, over and over."""
         seq = 0
@@ -68,7 +76,6 @@ class Feed:
             if newest != seq:  # smaller after a restart of the node: that is news too
                 seq = newest
                 self.news()
-        self._link.close()
 
     def _bring(self) -> None:
         """Ask for what is due, over and over."""
@@ -83,7 +90,6 @@ class Feed:
                 self._stopping.wait(PAUSE_S)
             else:
                 self._take(view, answer)
-        self._link.close()
 
     def _next(self) -> View | None:
         """The view that is due, or None after a while, so that whoever waits looks again."""

@@ -1,4 +1,4 @@
-"""The one way from another thread to the screen."""
+"""What the screen's own thread is told: what to do, and what has gone wrong past mending."""
 
 from __future__ import annotations
 
@@ -13,3 +13,11 @@ class Told(Message):
     def __init__(self, act: Callable[[], None]) -> None:
         super().__init__()
         self.act = act
+
+
+class Defect(Message):
+    """Something that nobody foresaw: the screen ends with it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error

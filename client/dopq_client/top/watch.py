@@ -28,7 +28,7 @@ from dopq_client.top.picture import below, columns_of, detail, no_answer, pictur
 from dopq_client.top.plain_lines import PlainLines
 from dopq_client.top.reading import Reading
 from dopq_client.top.sheet_view import SheetView
-from dopq_client.top.told import Told
+from dopq_client.top.told import Defect, Told
 from dopq_client.top.trends import Trends
 
 TICK_S = 2.0
@@ -105,8 +105,13 @@ class Watch(Screen[None], inherit_bindings=False):
 
     def draw(self) -> None:
         """Draw what is known now; what is as it was is not drawn again."""
-        if not self.is_current:
-            return
+        if self.is_current:
+            try:
+                self._draw()
+            except Exception as error:  # noqa: BLE001 - facts that no node should tell
+                self.app.post_message(Defect(error))
+
+    def _draw(self) -> None:
         width, now = self.size.width, present(self._trends)
         moment = self._heard if self._trouble and self._heard else now
         style = "dim" if self._trouble else ""
@@ -145,9 +150,11 @@ class Watch(Screen[None], inherit_bindings=False):
 
     # --- what is heard ------------------------------------------------------------------------------------------------
 
-    def _hear(self, heard: Facts | DopqError) -> None:
+    def _hear(self, heard: Facts | Exception) -> None:
         if isinstance(heard, DopqError):
             self._trouble = heard
+        elif isinstance(heard, Exception):
+            self.app.post_message(Defect(heard))
         else:
             moment = present(self._trends)
             self._trouble, self._facts, self._heard = None, heard, moment
