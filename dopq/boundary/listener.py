@@ -13,6 +13,8 @@ from dopq.boundary.connection import Connection
 from dopq.boundary.doors import Door
 from dopq.boundary.guard import Guard
 from dopq.boundary.places import Places
+from dopq.boundary.rates import Rates
+from dopq.errors import SlowDown
 from dopq.protocol.stream import Stream
 from dopq.utils.log import logger
 
@@ -20,6 +22,12 @@ log = logger(__name__)
 
 SPARE_THREADS = 64
 """Connections that were cut may still hold a thread for a moment; more than so many of these, and newcomers wait."""
+
+NEWCOMERS_PER_S = 200.0
+"""Of one address. Those that are too many are hung up on at once: a thread each would be the attack's whole effect."""
+
+AT_ONCE = 64
+"""How many connections are taken before another door is looked at."""
 
 BREATH_S = 0.05
 """Between tries where the process has no descriptor or thread left."""
@@ -34,6 +42,7 @@ class Listener(threading.Thread):
         self._guard = guard
         self._places = places
         self._most_threads = most + SPARE_THREADS
+        self._newcomers = Rates(time.monotonic)
         self._connections: dict[Connection, threading.Thread] = {}
         self._lock = threading.Lock()
         self._stopping = False
@@ -49,7 +58,7 @@ class Listener(threading.Thread):
             while not self._stopping:
                 for key, _ in selector.select():
                     if key.data is not None:
-                        self._take(key.data)
+                        self._take_some(key.data)
 
     def stop(self, timeout_s: float) -> None:
         """Take no more connections; answer what is being answered, within the time, and end all."""
@@ -70,30 +79,41 @@ class Listener(threading.Thread):
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def _take(self, door: Door) -> None:
+    def _take_some(self, door: Door) -> None:
+        for _ in range(AT_ONCE):
+            if self._stopping or not self._take(door):
+                return
+
+    def _take(self, door: Door) -> bool:
+        """Take one connection; whether there may be another one."""
         try:
             connected, _ = door.listening.accept()
-        except (BlockingIOError, ConnectionError):
-            return  # it has gone again
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True  # it has gone again
         except OSError as error:
             log.warning("cannot_take_connections", cause=error.strerror)
             time.sleep(BREATH_S)
-            return
+            return False
         try:
             self._begin(door, connected)
-        except (OSError, RuntimeError) as error:  # it has gone again; there is no thread to be had
+        except (OSError, RuntimeError, SlowDown) as error:  # it has gone again; there is no thread to be had
             log.debug("connection_refused", cause=str(error))
             connected.close()
+        return True
 
     def _begin(self, door: Door, connected: socket.socket) -> None:
         evidence = door.first_look(connected)
+        self._newcomers.wait_s(evidence.source, NEWCOMERS_PER_S)  # raises for those that are too many; nobody waits
         connection = Connection(Stream(connected), evidence, door, self._guard, self._places)
         with self._lock:
             crowded = len(self._connections) >= self._most_threads
-        if crowded or not self._places.take(connection, evidence.source):
+        if crowded:
             log.debug("connection_refused", source=evidence.source, cause="too many connections")
             connected.close()
             return
+        self._places.take(connection, evidence.source)
         thread = threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True)
         with self._lock:
             self._connections[connection] = thread

@@ -1,12 +1,14 @@
 """Who may be connected, and who gives way when there are too many.
 
 Nobody holds more than a share of the places: no address before it has said who it is, no user after that. A newcomer
-takes the place of a stranger who has sat there longest, so that silent connections shut nobody out.
+takes the place of a stranger who has sat there longest, so that silent connections shut nobody out; where there are no
+strangers, one of the user who has the most, so that a few users together do not either.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,19 +44,16 @@ class Places:
         with self._lock:
             return iter(list(self._seats))
 
-    def take(self, guest: Guest, source: str) -> bool:
-        """Give a guest from `source` a place, if need be a stranger's; whether there is one."""
+    def take(self, guest: Guest, source: str) -> None:
+        """Give a guest from `source` a place, if need be another one's."""
         with self._lock:
             strangers = [g for g, seat in self._seats.items() if seat.user is None]
             ours = [g for g in strangers if self._seats[g].source == source]
             if len(ours) >= self._most_per_source:
                 self._give_way(ours[0])
             elif len(self._seats) >= self._most:
-                if not strangers:
-                    return False
-                self._give_way(strangers[0])
+                self._give_way(strangers[0] if strangers else self._of_whom_has_most())
             self._seats[guest] = _Seat(source)
-            return True
 
     def know(self, guest: Guest, user: str) -> bool:
         """The guest is `user`; False where that one has too many places already, or the guest has lost its own."""
@@ -69,6 +68,11 @@ class Places:
         """The guest has gone; to leave twice is fine."""
         with self._lock:
             self._seats.pop(guest, None)
+
+    def _of_whom_has_most(self) -> Guest:
+        """The longest there of the user with the most places; every place is a user's."""
+        [(user, _)] = Counter(seat.user for seat in self._seats.values()).most_common(1)
+        return next(guest for guest, seat in self._seats.items() if seat.user == user)
 
     def _give_way(self, guest: Guest) -> None:
         del self._seats[guest]

@@ -6,6 +6,8 @@ import random
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 import msgpack
 import pytest
 
+from dopq.boundary.listener import NEWCOMERS_PER_S
+from dopq.boundary.rates import BURST_S, LONGEST_WAIT_S
 from dopq.protocol.channel import Channel
 from dopq.protocol.frames import HEADER_BYTES, Kind, frame
 from dopq.protocol.plain import pack
@@ -109,8 +113,8 @@ def unharmed(target: BoundaryProcess) -> Iterator[None]:
     assert target.memory_bytes - before < MOST_MEMORY_BYTES
 
 
-def connected(target: BoundaryProcess) -> socket.socket:
-    return socket.create_connection((target.host, target.port), 10.0)
+def connected(target: BoundaryProcess, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection((target.host, target.port), 10.0, (source, 0))
 
 
 def answered(client: socket.socket) -> bytes:
@@ -319,6 +323,21 @@ def comes_and_goes(target: BoundaryProcess) -> None:
         client.close()
 
 
+def comes_and_goes_as_quickly_as_it_can(target: BoundaryProcess) -> None:
+    """In processes of its own, so that it does not hold up the honest client in this one."""
+    program = (
+        "import socket, struct, sys, time\n"
+        "until = time.monotonic() + 3\n"
+        "while time.monotonic() < until:\n"
+        "    client = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)\n"
+        "    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n"
+        "    client.close()\n"
+    )
+    command = [sys.executable, "-c", program, target.host, str(target.port)]
+    attackers = [subprocess.Popen(command) for _ in range(2)]
+    assert [attacker.wait(60) for attacker in attackers] == [0, 0]
+
+
 def bodies_that_never_come(target: BoundaryProcess) -> None:
     with ExitStack() as stack:
         for _ in range(100):
@@ -381,13 +400,24 @@ def tls_to_a_plain_port(target: BoundaryProcess) -> None:
     "attack",
     [
         silent, half_a_handshake, a_byte_at_a_time, asks_and_does_not_read, one_way_storm, batches, comes_and_goes,
-        bodies_that_never_come, flood_of_calls, flood_of_pings, announced_lists, tls_to_a_plain_port,
+        comes_and_goes_as_quickly_as_it_can, bodies_that_never_come, flood_of_calls, flood_of_pings, announced_lists,
+        tls_to_a_plain_port,
     ],
 )  # fmt: skip
 def test_an_attack_harms_nobody_else(target: BoundaryProcess, attack: Callable[[BoundaryProcess], None]) -> None:
     with unharmed(target):
         attack(target)
     assert target.threads < 350
+
+
+def test_who_connects_too_often_is_hung_up_on_before_it_costs_anything(target: BoundaryProcess) -> None:
+    began, served = time.monotonic(), 0
+    for _ in range(3000):
+        with suppress(OSError), socket.create_connection((target.host, target.port), 10.0, ("127.0.0.3", 0)) as client:
+            client.sendall(CONNECT)
+            served += bool(client.recv(1))
+    at_once = (BURST_S + LONGEST_WAIT_S) * NEWCOMERS_PER_S
+    assert 0 < served <= at_once + NEWCOMERS_PER_S * (time.monotonic() - began) + 1
 
 
 def test_four_thousand_mutated_frames(target: BoundaryProcess) -> None:
@@ -413,7 +443,8 @@ def test_four_thousand_mutated_frames(target: BoundaryProcess) -> None:
                         mutated[place:place] = random_bytes.randbytes(random_bytes.randint(1, 20))
                     case _:
                         mutated[place] ^= 1 << random_bytes.randrange(8)
-            with connected(target) as client, suppress(OSError):
+            # From many addresses: one alone would be hung up on for its haste.
+            with connected(target, f"127.0.1.{number % 50 + 1}") as client, suppress(OSError):
                 client.sendall(mutated)
                 client.shutdown(socket.SHUT_WR)
                 client.settimeout(0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -37,13 +39,18 @@ class PlacesMachine(RuleBasedStateMachine):
         guest = Guest(source)
         crowded = len(of_source) >= MOST_PER_SOURCE
         full = len(self.inside) >= MOST
-        gives_way = of_source if crowded else strangers
-        may = not (crowded or full) or bool(gives_way)
-        assert self.places.take(guest, source) == may
-        if may:
-            if crowded or full:
-                assert gives_way[0].is_cut, "the stranger who was there longest"
-            self.inside.append(guest)
+        self.places.take(guest, source)
+        if crowded or full:
+            [cut] = [other for other in self.inside if other.is_cut]
+            if of_source and crowded:
+                assert cut is of_source[0], "the stranger of that address who was there longest"
+            elif strangers:
+                assert cut is strangers[0], "the stranger who was there longest"
+            else:
+                held = Counter(other.user for other in self.inside)
+                assert held[cut.user] == max(held.values()), "of those who have the most"
+                assert cut is next(other for other in self.inside if other.user == cut.user), "the longest there"
+        self.inside.append(guest)
         self.inside = [g for g in self.inside if not g.is_cut]
 
     @rule(number=st.integers(0, 20), user=users)
@@ -82,7 +89,7 @@ def test_silent_strangers_at_one_address_keep_nobody_else_out(attackers: int) ->
     for _ in range(attackers):
         places.take(Guest("attacker"), "attacker")
     honest = Guest("honest")
-    assert places.take(honest, "honest")
+    places.take(honest, "honest")
     assert places.know(honest, "anna")
     for number in range(attackers):
         places.take(Guest(f"attacker {number}"), f"attacker {number}")
@@ -102,8 +109,19 @@ def test_one_user_keeps_nobody_else_of_their_machine_out() -> None:
     places = Places(MOST, MOST_PER_SOURCE)
     for _ in range(MOST_PER_SOURCE):
         annas = Guest("login node")
-        assert places.take(annas, "login node")
+        places.take(annas, "login node")
         assert places.know(annas, "anna")
     berts = Guest("login node")
-    assert places.take(berts, "login node")
+    places.take(berts, "login node")
     assert places.know(berts, "bert")
+
+
+def test_a_few_users_together_keep_nobody_out() -> None:
+    places = Places(MOST, MOST_PER_SOURCE)
+    for number in range(MOST):
+        theirs = Guest("login node")
+        places.take(theirs, "login node")
+        assert places.know(theirs, ["anna", "bert", "olga"][number % 3])
+    cleos = Guest("login node")
+    places.take(cleos, "login node")
+    assert places.know(cleos, "cleo")
