@@ -18,6 +18,8 @@ class Access(StrEnum):
     ANYBODY = "anybody"
     USER = "user"
     ADMIN = "admin"
+    PEER = "peer"
+    """Other nodes, by their certificate of the lab's CA."""
 
 
 class Whose(StrEnum):

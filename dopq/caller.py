@@ -18,6 +18,7 @@ class Caller:
         user: whom their token or, on the local socket, their uid belongs to; None: nobody that is known.
         address: their IP address, or `LOCAL`; what throttles count by, and what the audit log names.
         peer: the name in their client certificate, if the lab's own CA signed one.
+        certificate: the fingerprint of that certificate; "" without one.
         token: the token that came with the connection, for `logout` alone.
         reached: our own address as this caller has it, `HOST:PORT`; "" on the local socket.
     """
@@ -27,6 +28,7 @@ class Caller:
     peer: str | None = None
     token: str | None = None
     reached: str = ""
+    certificate: str = ""
 
     @property
     def principal(self) -> str | None:

@@ -11,11 +11,11 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dopq.errors import BadConfig, OperatorError
@@ -205,6 +205,30 @@ class ContainerSettings(Section):
     stop_grace_s: Annotated[int, Field(ge=0)] = 10
 
 
+class PeersSettings(Section):
+    """Other nodes of the lab."""
+
+    seeds: list[Annotated[str, Field(pattern=rf"^({HOST_NAME}|{IPV6}|({HOST_NAME}|\[{IPV6}\]):[0-9]{{1,5}})$")]] = []
+    networks: list[str] = []
+    addresses: list[str] = []
+    port: Port = 0
+    round_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
+    heartbeat_s: Annotated[float, Field(ge=5, le=86_400)] = 60.0
+    forget_days: Annotated[int, Field(ge=1, le=3650)] = 7
+
+    @field_validator("networks")
+    @classmethod
+    def _are_networks(cls, given: list[str]) -> list[str]:
+        for network in given:
+            ip_network(network)  # its ValueError says what is wrong
+        return given
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_addresses(cls, given: list[str]) -> list[str]:
+        return [str(ip_address(address)) for address in given]
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -219,6 +243,7 @@ class Settings(Section):
     queue: QueueSettings = QueueSettings()
     gpu: GpuSettings = GpuSettings()
     container: ContainerSettings = ContainerSettings()
+    peers: PeersSettings = PeersSettings()
 
 
 class Paths:
@@ -238,6 +263,7 @@ class Paths:
         self.share_mark = self.state / "share.id"
         self.node_file = self.state / "node.json"
         self.certificates = self.state / "certificates"
+        self.peers = self.state / "peers"
         self.container_key = self.state / "containers.key"
         self.spool = self.state / "spool"
         self.uploads = self.state / "uploads"
@@ -258,7 +284,7 @@ class Paths:
         """
         for above in (*reversed(self.state.parents), *reversed(self.share.parents)):
             make_public_folder(above)
-        for private in (self.state, self.spool, self.uploads, self.jobs, self.cache):
+        for private in (self.state, self.spool, self.uploads, self.jobs, self.cache, self.peers):
             private.mkdir(mode=0o700, exist_ok=True)
         if self.share_mark.exists():
             return

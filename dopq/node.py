@@ -29,12 +29,13 @@ from dopq.audit import AuditLog
 from dopq.boundary import Boundary
 from dopq.boundary.doors import Tls, socket_path
 from dopq.boundary.identity import identify_by
-from dopq.certificate_folder import expiry_warning
+from dopq.certificate_folder import expiry_warning, own
 from dopq.config import Paths, Settings, node_name
 from dopq.container_handler.docker_engine import DockerEngine, find_engine
 from dopq.container_handler.outputs import discard
 from dopq.container_handler.rules import Rules, rules_of, rules_to_wire
 from dopq.controller import DopqController
+from dopq.controller.peers import PeerDesk
 from dopq.data_platform import DataPlatform
 from dopq.disk import Floor, shortage
 from dopq.errors import AlreadyRunning, NotFound, OperatorError, TryAgain
@@ -46,9 +47,13 @@ from dopq.image_maker import BuildLimits
 from dopq.image_sweep import ImageSweep
 from dopq.images import Images
 from dopq.inbox_watch import WatchSettings
+from dopq.job import Queued
 from dopq.job_containers import JobContainers
 from dopq.outbox import Outbox
-from dopq.peers.table import NodeId, NodeRecord, Table
+from dopq.peers.link import TlsPeerLink
+from dopq.peers.live import LivePeers, Self, this_machine
+from dopq.peers.record import Specs
+from dopq.peers.specs import specs
 from dopq.provider import ProviderSettings
 from dopq.publisher import Publisher
 from dopq.results import Results
@@ -61,7 +66,7 @@ from dopq.state_folder import PRIVATE_UMASK, make_private
 from dopq.store import Database, Journal
 from dopq.supervisor import Supervisor
 from dopq.system import deferred_to_wire, engine_to_wire, gpus_to_wire, machine_to_wire, processes_to_wire
-from dopq.tls import peer_name, server_context
+from dopq.tls import peer_certificate, peer_context, peer_name, server_context
 from dopq.tokens import Tokens
 from dopq.uploads import Uploads
 from dopq.users import User, Users
@@ -203,12 +208,28 @@ class Node:
             uploads,
             clock,
         )
+        self._this_machine = this_machine()
+        self._peers = LivePeers(
+            Self(
+                self.name,
+                own(paths, clock.now()).fingerprint if self._uses_tls else "",
+                settings.remote.host,
+                settings.remote.port,
+                lambda: self.boundary.address,
+                self._specs,
+            ),
+            settings.peers,
+            paths,
+            TlsPeerLink(peer_context(paths), peer_name, peer_certificate) if self._uses_tls else None,
+            lambda: clock.now().timestamp(),
+        )
+        self.platform.subscribe(lambda *_: self._peers.wake())
         controller = DopqController(
             self.platform,
             results,
             uploads,
             self.system,
-            self.node_table,
+            self._peers.peers,
             request_shutdown,
             rules_to_wire(rules),
             Accounts(self._database, tokens, clock, self._welcome),
@@ -221,10 +242,10 @@ class Node:
             audit=self._audit.record,
             tls=Tls(server_context(paths), peer_name) if settings.remote.tls else None,
             socket=socket_path(settings.remote.socket),
+            peers=PeerDesk(self._peers.peers) if self._uses_tls else None,
         )
-        self._record = NodeRecord(
-            self._database.take_over(), 0, NodeId(node_id), self.name, __version__, self.boundary.address
-        )
+        # Not before the port is ours: a second node on the same state, which cannot have it, would silence the first.
+        self._peers.begin_life(self._database.take_over())
 
     def start(self) -> None:
         """Start every part, in order, and tell where we are in `node.json`."""
@@ -242,6 +263,8 @@ class Node:
         self._started.callback(self._housekeeping.stop, STOP_S)
         self.boundary.start()
         self._started.callback(self.boundary.stop, STOP_S)
+        self._peers.start()
+        self._started.callback(self._peers.stop, STOP_S)
         facts = {"pid": os.getpid(), "version": __version__, "node": self.name, "nameserver": self.boundary.address}
         write_atomic(self._paths.node_file, json.dumps(facts) + "\n", 0o600)
         self._started.callback(self._paths.node_file.unlink, missing_ok=True)
@@ -278,9 +301,13 @@ class Node:
         host, share = cpu.survey([self._paths.state]), self._supervisor.last_beat.share_disk
         return replace(host, disks=(*host.disks, replace(share, folder=self._paths.share))) if share else host
 
-    def node_table(self) -> Table:
-        """Every node that is known: for now, this one."""
-        return {self._record.node_id: self._record}
+    def _specs(self) -> Specs:
+        """What other nodes are told of this one."""
+        alive = self.platform.alive()
+        waiting = [job for job in alive if isinstance(job.state, Queued)]
+        newest = self.platform.describe([max(waiting, key=lambda job: job.id)])[0] if waiting else None
+        survey, offer = self._gpus.newest, self._gpus.offer()
+        return specs(self._this_machine, cpu.survey([self._paths.state]), survey, offer, alive, newest)
 
     def _welcome(self, user: User) -> None:
         """Make a new user's folders. In a thread of its own: nobody who registers waits for a share that hangs."""
@@ -301,6 +328,7 @@ class Node:
             self._runner.trouble,
             self._audit.trouble,
             self.boundary.trouble,
+            self._peers.trouble,
             self._publisher.trouble,
             provider,
             *beat.troubles,

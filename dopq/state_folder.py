@@ -47,7 +47,7 @@ def too_open(paths: Paths) -> list[Path]:
 
 def _private(paths: Paths) -> Iterator[tuple[Path, int]]:
     """Everything with the widest mode that it may have; links are nobody's door, since what they name has its own."""
-    inner = (paths.spool, paths.uploads, paths.jobs, paths.cache)
+    inner = (paths.spool, paths.uploads, paths.jobs, paths.cache, paths.peers)
     yield paths.state, _FOLDER
     for folder in (paths.state, *(path for path in inner if path.is_dir())):
         with os.scandir(folder) as entries:

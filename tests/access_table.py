@@ -31,8 +31,10 @@ TABLE: dict[str, tuple[str, str, bool]] = {
     "list_results": ("user", "own", False),
     "login": ("anybody", "-", True),
     "logout": ("anybody", "-", True),
+    "measure_node_speed": ("user", "-", True),
     "read_log": ("user", "own", False),
     "read_result": ("user", "own", False),
+    "refresh_nodes": ("user", "-", False),
     "register": ("anybody", "-", True),
     "release_job": ("user", "own", True),
     "rerun_job": ("user", "own alone", True),
@@ -41,6 +43,15 @@ TABLE: dict[str, tuple[str, str, bool]] = {
     "submit": ("user", "-", True),
     "wait_for_change": ("user", "-", False),
     "whoami": ("user", "-", False),
+}
+
+PEERS_TABLE: dict[str, tuple[str, str, bool]] = {
+    # of other nodes, on an object of their own
+    "compare_nodes": ("peer", "-", False),
+    "echo": ("peer", "-", False),
+    "give_bytes": ("peer", "-", False),
+    "take_bytes": ("peer", "-", False),
+    "trade_nodes": ("peer", "-", False),
 }
 
 NAMES_TABLE: dict[str, tuple[str, str, bool]] = {

@@ -14,6 +14,7 @@ from dopq.config import RemoteSettings
 from dopq.controller import DopqController
 from dopq.uploads import Uploads
 from dopq.utils.clock import Clock
+from tests.neighbours import lone
 from tests.platforms import Home
 
 
@@ -34,7 +35,9 @@ def boundary_alone(
     """A boundary that answers, for as long as the body runs; `clock`: else one that stands; `more`: see `Boundary`."""
     home = Home(folder, clock=clock)
     uploads = Uploads(home.paths.uploads, home.paths.spool, 10 * 2**20, lambda _bytes: None)
-    controller = DopqController(home.platform, home.results, uploads, dict, dict, lambda: None, {}, home.accounts)
+    controller = DopqController(
+        home.platform, home.results, uploads, dict, lone(folder), lambda: None, {}, home.accounts
+    )
     given = settings or RemoteSettings(port=0)
     boundary = Boundary(controller, given, identify=identify_by(home.users, home.logins), audit=lambda *_: None, **more)
     boundary.start()

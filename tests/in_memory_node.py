@@ -36,6 +36,7 @@ from dopq.uploads import Uploads
 from dopq.users import Role, Users
 from dopq.wire import CONTROLLER, Plain, error_from_wire, error_to_wire, time_to_wire
 from tests.fakes import FakeClock
+from tests.neighbours import lone
 
 MAX_ITEMS = 1_000_000
 
@@ -69,7 +70,7 @@ class InMemoryNode:
             results=self.results,
             uploads=Uploads(folder / "uploads", self.spool, 10 * 2**20, lambda _bytes: None),
             system=self._system,
-            nodes=dict,
+            nodes=lone(folder),
             request_shutdown=self._stop,
             limits=rules_to_wire(self.rules),
             accounts=Accounts(self.database, self.logins, self.clock, lambda _user: None),

@@ -16,6 +16,7 @@ from typing import Protocol
 from dopq.caller import LOCAL
 from dopq.errors import OperatorError
 from dopq.protocol.stream import Stream
+from dopq.tls import peer_certificate
 from dopq.utils.files import make_public_folder
 from dopq.utils.network import network_of
 
@@ -33,6 +34,7 @@ class Evidence:
         address: the IP address, or `LOCAL`.
         uid: of the process at the other end, by the kernel's word; None on TCP.
         peer: the name in a client certificate of the lab's own CA.
+        certificate: the fingerprint of that certificate; "" without one.
         host: our own address as this caller has it, `HOST:PORT`; "" on a Unix socket, and where it names an interface
             of ours (RFC 4007, 11), of which they know nothing.
     """
@@ -41,6 +43,7 @@ class Evidence:
     uid: int | None = None
     peer: str | None = None
     host: str = ""
+    certificate: str = ""
 
     @property
     def source(self) -> str:
@@ -111,7 +114,7 @@ class TcpDoor:
             return evidence
         # Not where connections are accepted: there one silent client would keep all others waiting.
         secured = stream.secure(self._tls.context, until)
-        return replace(evidence, peer=self._tls.peer_name(secured))
+        return replace(evidence, peer=self._tls.peer_name(secured), certificate=peer_certificate(secured))
 
     def close(self) -> None:
         """See `Door`."""

@@ -14,7 +14,9 @@ from dopq.boundary.outer_names import register_outside
 from dopq.boundary.places import Places
 from dopq.config import RemoteSettings
 from dopq.controller import DopqController
+from dopq.controller.peers import PeerDesk
 from dopq.errors import OperatorError
+from dopq.peers.link import PEERS
 from dopq.utils.host_names import host_for_others
 from dopq.utils.log import logger
 from dopq.wire import CONTROLLER
@@ -39,6 +41,7 @@ class Boundary:
         audit: Audit,
         tls: Tls | None = None,
         socket: Path | None = None,
+        peers: PeerDesk | None = None,
     ) -> None:
         """Bind the sockets; `start` begins to answer.
 
@@ -59,6 +62,8 @@ class Boundary:
             self.address = _address(host_for_others(tcp.address) or settings.host, tcp.port)
             guard.serve(CONTROLLER, controller)
             guard.serve(NAMESERVER, Names(self.address))
+            if peers:
+                guard.serve(PEERS, peers)
             if settings.nameserver:
                 register_outside(settings.nameserver, self.address)
             on_failure.pop_all()

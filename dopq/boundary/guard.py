@@ -186,9 +186,7 @@ class Guard:
 
     def _run(self, call: Served, caller: Caller, arguments: list[object], named: Plain) -> bytes:
         try:
-            answer = self._checked[call](
-                caller if call.row.access is Access.ANYBODY else caller.user, *arguments, **named
-            )
+            answer = self._checked[call](caller if call.row.access in _BY_CALLER else caller.user, *arguments, **named)
         except ValidationError as error:
             raise call.mistake(error) from None
         try:
@@ -200,8 +198,16 @@ class Guard:
         return packed
 
 
+_BY_CALLER = frozenset({Access.ANYBODY, Access.PEER})
+"""Calls that are told who is at the other end, user or not."""
+
+
 def _require(access: Access, caller: Caller) -> None:
     if access is Access.ANYBODY:
+        return
+    if access is Access.PEER:
+        if caller.peer is None:
+            raise NotAllowed("This is for the lab's other nodes.", "They show a certificate of its CA.")
         return
     if caller.user is None:
         raise NotLoggedIn("This call needs a valid token.", "Log in: dopq-client login.")

@@ -18,7 +18,7 @@ def identify_by(users: Users, tokens: Tokens) -> Callable[[Evidence, str | None]
 
     def identify(evidence: Evidence, token: str | None) -> Caller:
         user = tokens.by_token(token) if token else _of(evidence.uid)
-        return Caller(user, evidence.address, evidence.peer, token, evidence.host)
+        return Caller(user, evidence.address, evidence.peer, token, evidence.host, evidence.certificate)
 
     def _of(uid: int | None) -> User | None:
         return None if uid is None else users.by_uid(uid)

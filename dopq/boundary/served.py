@@ -22,7 +22,7 @@ LONGEST_PLACE = 100
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A method that may be called from outside; it gets a `Caller`, or for all but ANYBODY their `User`, and more."""
+    """A method that may be called from outside; it gets a `Caller`, or for USER and ADMIN their `User`, and more."""
 
     run: Callable[..., Any]
     row: Call

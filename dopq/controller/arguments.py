@@ -12,6 +12,7 @@ LONGEST_WAIT_S = 5.0
 """How long a call may wait for news before it answers that there are none."""
 
 Reference = Annotated[str, Field(min_length=1, max_length=100)]
+NodeReference = Annotated[str, Field(min_length=1, max_length=63)]
 Key = Annotated[str, Field(min_length=8, max_length=100)]
 Wait = Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)]
 Offset = Annotated[int, Field(ge=0, le=2**48)]

@@ -9,7 +9,7 @@ from dopq.accounts import Accounts
 from dopq.data_platform import DataPlatform
 from dopq.errors import NotAllowed
 from dopq.job import Job, JobId
-from dopq.peers.table import Table
+from dopq.peers.peers import Peers
 from dopq.results import Results
 from dopq.uploads import Uploads
 from dopq.users import Role, User
@@ -18,7 +18,7 @@ from dopq.wire import Plain, public
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The parts of one node; `system`, `nodes` and `request_shutdown` are what is asked of the node itself.
+    """The parts of one node; `system` and `request_shutdown` are what is asked of the node itself.
 
     `limits` are those by which it judges bundles (`container_handler.rules.rules_to_wire`).
     """
@@ -27,7 +27,7 @@ class Desk:
     results: Results
     uploads: Uploads
     system: Callable[[], Plain]
-    nodes: Callable[[], Table]
+    nodes: Peers
     request_shutdown: Callable[[], None]
     limits: Plain
     accounts: Accounts

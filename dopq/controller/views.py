@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from dopq.access import Access, Whose, remote
+from dopq.controller.arguments import NodeReference
 from dopq.controller.desk import Desk, may_act_for, told
-from dopq.peers.table import table_to_wire
 from dopq.users import User
 from dopq.wire import Plain
 
@@ -52,4 +52,14 @@ class Views(Desk):
     @remote(Access.USER)
     def get_nodes(self, caller: User) -> list[Plain]:  # noqa: ARG002 - all may see the neighbourhood
         """The node table: every node that this one knows, itself included."""
-        return table_to_wire(self.nodes())
+        return self.nodes.to_wire()
+
+    @remote(Access.USER)
+    def refresh_nodes(self, caller: User, hops: Annotated[int, Field(ge=1, le=8)] = 1) -> Plain:  # noqa: ARG002
+        """Ask all known nodes, and those whom they know, for so many hops; how many were asked, and answered in 4 s."""
+        return self.nodes.refresh(hops)
+
+    @remote(Access.USER, changes=True)
+    def measure_node_speed(self, caller: User, node: NodeReference) -> Plain:  # noqa: ARG002 - one at a time is enough
+        """Begin to measure the speed to and from a trusted node; `get_nodes` has it within 15 s."""
+        return self.nodes.begin_speed_test(node)

@@ -104,6 +104,15 @@ def _read(missing: dict[str, str], names: tuple[str, ...], source: Callable[[], 
     return value
 
 
+def model() -> str | None:
+    """What the processor calls itself (proc(5), /proc/cpuinfo); None where the kernel does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
 def boot_id() -> str:
     """A text that is another one after every start of the machine; empty where the kernel tells none."""
     try:

@@ -15,10 +15,11 @@ import pytest
 
 from dopq.access import calls
 from dopq.controller import DopqController
+from dopq.controller.peers import PeerDesk
 from dopq.errors import DopqError
 from dopq.job import GpuId, ImageId, Job, JobSpec, Problem, Reason, StateName, UserName
 from dopq.wire import PUBLIC
-from tests.access_table import TABLE, parameters
+from tests.access_table import PEERS_TABLE, TABLE, parameters
 from tests.in_memory_node import InMemoryNode
 
 Call = Callable[..., Any]
@@ -133,6 +134,7 @@ GOOD: dict[str, Callable[[str], object]] = {
     "length": lambda _: 10,
     "lock": lambda _: True,
     "name": lambda _: "carl",
+    "node": lambda _: "gpu9",
     "new": lambda _: "new password of carl",
     "old": lambda _: "old password of carl",
     "password": lambda _: "some password of carl",
@@ -165,7 +167,9 @@ WRONG: dict[str, list[object]] = {
     "mine": NO_BOOL,
     "minutes": [*NO_SPAN, 0.0],
     "name": [*NO_TEXT, "x" * 255],
+    "hops": [*NO_INT, 0, 9],
     "new": [*NO_TEXT, "x" * 201],
+    "node": [*NO_TEXT, "", "x" * 64],
     "offset": NO_INT,
     "old": [*NO_TEXT, "x" * 201],
     "password": [*NO_TEXT, "x" * 201],
@@ -195,8 +199,8 @@ WRONG_ARGUMENTS = [
 
 
 def test_the_table_in_the_code_is_the_one_that_was_agreed_upon() -> None:
-    table = {name: (row.access, row.whose, row.changes) for name, row in calls(DopqController).items()}
-    assert table == TABLE
+    for face, agreed in ((DopqController, TABLE), (PeerDesk, PEERS_TABLE)):
+        assert {name: (row.access, row.whose, row.changes) for name, row in calls(face).items()} == agreed
 
 
 @pytest.mark.parametrize("method", OF_USERS)
@@ -251,7 +255,8 @@ def test_strangers_change_nobodys_account(shared_node: InMemoryNode, call: Call,
 @pytest.mark.parametrize("method", sorted(name for name, (_, _, changes) in TABLE.items() if not changes))
 def test_what_changes_nothing_changes_nothing(shared_node: InMemoryNode, call: Call, method: str) -> None:
     before = everything(shared_node)
-    if method != "send_chunk":  # which needs an upload, and adds to its file
+    # An upload is needed for the one, and other nodes for the other.
+    if method not in {"send_chunk", "refresh_nodes"}:
         call("anna", method, *arguments_for(method, "1"))
     assert everything(shared_node) == before
 
@@ -312,7 +317,7 @@ def test_a_wrong_argument_is_the_callers_mistake(
 
 def fillers(method: str) -> list[object]:
     """Good arguments for those that may be left out."""
-    optional = {"limit": 5, "mine": False, "reason": "new disks", "minutes": 5.0} | dict.fromkeys(
+    optional = {"limit": 5, "mine": False, "reason": "new disks", "minutes": 5.0, "hops": 1} | dict.fromkeys(
         ("uid", "ssh_key", "invite")
     )
     return [optional[name] for name in parameters(method)[len(parameters(method, all_of_them=False)) :]]

@@ -19,6 +19,7 @@ from dopq.registrations import Registrations
 from dopq.room import Capacity
 from dopq.uploads import Uploads
 from dopq.users import Role, User
+from tests.neighbours import lone
 from tests.platforms import ANNA, BERT, OLGA, Home
 
 KEY = "laptop-0001"
@@ -37,7 +38,7 @@ class Desk:
             results=self.home.results,
             uploads=Uploads(self.home.paths.uploads, self.home.paths.spool, 2000, lambda _bytes: None),
             system=lambda: {"node": "node1"},
-            nodes=dict,
+            nodes=lone(folder),
             request_shutdown=self.stopped.set,
             limits={"max_bundle_bytes": 2000},
             accounts=self.home.accounts,

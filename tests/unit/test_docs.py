@@ -20,6 +20,7 @@ from dopq.access import Access, calls
 from dopq.config import Settings
 from dopq.container_handler.container_config import ContainerConfig, JobToml, RunParams
 from dopq.controller import DopqController
+from dopq.controller.peers import PeerDesk
 from dopq.errors import DopqError
 from dopq.job import ARROWS, FINAL, StateName
 from dopq_client import client, results
@@ -160,6 +161,11 @@ def test_every_remote_method_is_told_with_its_arguments_under_who_may_call_it(ac
         for name, call in calls(DopqController).items()
         if call.access is access
     }
+
+
+def test_every_call_of_peers_is_told_with_its_arguments() -> None:
+    told = {first_code(row[0]) for row in rows(section(text_of("api.md"), "Peers"))}
+    assert told == {f"{name}({_arguments(getattr(PeerDesk, name))})" for name in calls(PeerDesk)}
 
 
 def test_who_may_what_is_told_as_the_code_has_it() -> None:
