@@ -15,6 +15,7 @@ from dopq.cli_changes import changing
 from dopq.cli_gpus import gpu
 from dopq.cli_images import image
 from dopq.cli_options import AS_JSON, CONFIG
+from dopq.cli_peers import peer
 from dopq.cli_settings import config
 from dopq.cli_simulate import simulate
 from dopq.cli_templates import templates
@@ -74,5 +75,5 @@ def shutdown_queue(config_file: Path) -> None:
     say(f"The node (pid {pid}) has stopped.")
 
 
-for verb in (config, user, cert, gpu, image, templates, simulate, audit):
+for verb in (config, user, peer, cert, gpu, image, templates, simulate, audit):
     main.add_command(verb)

@@ -40,6 +40,10 @@ Host = Annotated[str, Field(pattern=rf"^({HOST_NAME}|{IPV6})$")]
 """An address, or the name of one."""
 
 
+SEED = rf"{HOST_NAME}|{IPV6}|({HOST_NAME}|\[{IPV6}\]):[0-9]{{1,5}}"
+"""Where another node may be: an address or name, with a port or without."""
+
+
 class Section(BaseModel):
     """A frozen table of the settings file that refuses keys it does not know."""
 
@@ -208,7 +212,7 @@ class ContainerSettings(Section):
 class PeersSettings(Section):
     """Other nodes of the lab."""
 
-    seeds: list[Annotated[str, Field(pattern=rf"^({HOST_NAME}|{IPV6}|({HOST_NAME}|\[{IPV6}\]):[0-9]{{1,5}})$")]] = []
+    seeds: list[Annotated[str, Field(pattern=f"^({SEED})$")]] = []
     networks: list[str] = []
     addresses: list[str] = []
     port: Port = 0

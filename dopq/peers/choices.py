@@ -7,13 +7,14 @@ whenever it goes by it: who is not trusted any more is not from that moment on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dopq.errors import OperatorError
+from dopq.clean import clean
+from dopq.errors import OperatorError, UserError
 from dopq.peers.record import Metadata
 from dopq.utils.files import write_atomic
 
@@ -33,6 +34,23 @@ class Choices(BaseModel):
     seeds: list[str] = []
     trusted: dict[str, str] = {}
     metadata: Metadata = {}
+
+
+def with_metadata(choices: Choices, changes: Mapping[str, str]) -> Choices:
+    """The same with other metadata; what becomes empty is not said any more.
+
+    Raises:
+        UserError: a key or text is none that others would take.
+    """
+    said = {key: value for key, value in {**choices.metadata, **changes}.items() if value}
+    try:
+        changed = Choices.model_validate(choices.model_dump() | {"metadata": said})
+    except ValidationError as error:
+        item = error.errors(include_url=False)[0]
+        raise UserError(f"{item['loc'][1]}: {item['msg']}.", "Keys: a-z, 0-9, _ . -; up to 32 of them.") from None
+    if hostile := [key for key, value in said.items() if clean(value) != value]:
+        raise UserError(f"The text of {hostile[0]} does more on a screen than show itself.", "Write it plainly.")
+    return changed
 
 
 class ChoicesFile:

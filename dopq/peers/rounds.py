@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
+from dopq.config import SEED
 from dopq.errors import DopqError, OperatorError
 from dopq.peers.calling import Calling
 from dopq.peers.choices import ChoicesFile
@@ -153,6 +155,11 @@ class Rounds:
             self._saved = known.table
         except OperatorError as error:
             self.trouble = str(error)
+
+
+def is_seed(text: str) -> bool:
+    """Whether it can be the address of a seed."""
+    return re.fullmatch(SEED, text) is not None
 
 
 def places_of(seed: str, port: int) -> list[Place]:

@@ -27,13 +27,14 @@ NEVER_THERE = Caller(None, "192.0.2.7")
 
 AUDITED = {
     "dopq cert init", "dopq cert install", "dopq cert issue", "dopq cert renew", "dopq gpu heal", "dopq shutdown_queue", "dopq user add",
+    "dopq peer add", "dopq peer import", "dopq peer metadata", "dopq peer remove", "dopq peer trust", "dopq peer untrust",
     "dopq user approve", "dopq user invite", "dopq user passwd", "dopq user reject", "dopq user remove", "dopq user role",
     "dopq user token", "dopq user uid", "dopq user weight",
 }  # fmt: skip
 NOT_AUDITED = {
     "dopq audit check",
     "dopq audit log", "dopq cert show", "dopq check", "dopq config check", "dopq config show", "dopq config write",
-    "dopq image bootstrap", "dopq serve", "dopq simulate", "dopq templates list", "dopq templates render", "dopq templates show",
+    "dopq image bootstrap", "dopq peer list", "dopq serve", "dopq simulate", "dopq templates list", "dopq templates render", "dopq templates show",
     "dopq user list", "dopq user pending",
 }  # fmt: skip
 """They change nothing that others have, or write a file of whoever calls."""
