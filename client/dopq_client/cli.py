@@ -20,6 +20,7 @@ from dopq_client import (
     verbs_jobs,
     verbs_login,
     verbs_node,
+    verbs_nodes,
     verbs_queue,
     verbs_results,
 )
@@ -41,7 +42,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         verbs_jobs.history,
     ),
     "Results": (verbs_results.logs, verbs_results.fetch),
-    "Node": (verbs_node.users, verbs_node.system),
+    "Node": (verbs_node.users, verbs_node.system, verbs_nodes.nodes),
     "Account": (
         verbs_login.register,
         verbs_login.login,

@@ -297,6 +297,18 @@ class DopqClient:
         """The node: machine, GPUs, engine, queue, lock, disk, warnings."""
         return cast("Plain", self._link.call("get_dopq_system_status"))
 
+    def nodes(self) -> list[Plain]:
+        """The nodes that the service knows, itself first, then the nearest (docs/json.md)."""
+        return cast("list[Plain]", self._link.call("get_nodes"))
+
+    def refresh_nodes(self, hops: int = 1) -> Plain:
+        """Have it ask all of them, and those whom they know; how many were asked and answered. Takes 4 s at most."""
+        return cast("Plain", self._link.call("refresh_nodes", hops))
+
+    def measure_node_speed(self, node: str) -> Plain:
+        """Have it begin to measure the speed to a node that it trusts; the node. `nodes` has the result within 15 s."""
+        return cast("Plain", self._link.call("measure_node_speed", node))
+
     # --- admins -------------------------------------------------------------------------------------------------------
 
     def lock(self, reason: str = "", minutes: float = 60.0) -> Plain:

@@ -36,7 +36,7 @@ UNREACHABLE_HINT = (
 KEYED = frozenset({"begin_upload", "send_chunk", "submit", "rerun_job"})
 """Changes whose arguments have a key of their own."""
 
-READING = frozenset({"hello", "whoami", "wait_for_change"})
+READING = frozenset({"hello", "whoami", "wait_for_change", "refresh_nodes"})
 """What changes nothing, besides all that is called get, list or read."""
 
 

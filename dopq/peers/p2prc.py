@@ -1,6 +1,6 @@
 """The table of P2PRC's nodes (`ip_table.json`), as addresses to ask first.
 
-Its fields were `ipv4` in its first versions and `IPV4` later, which its reader took for the same. Its ports are those of
+Its fields were `ipv4` in its first versions and `IPV4` later, which its reader took for the same. Its ports are of
 another service, its measures those of another machine, and its names anybody's: the addresses alone are of use here.
 """
 

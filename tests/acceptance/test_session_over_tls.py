@@ -132,6 +132,11 @@ def test_a_whole_session_over_tls_between_two_machines(
     assert f"Logged in as anna at {address}" in user.done(*login, pin, stdin=PASSWORD)
     assert "over TLS" in user.done("whoami")
 
+    [own] = json.loads(user.done("nodes", "--json"))["nodes"]
+    assert (own["name"], own["addresses"], own["certificate"]) == ("lab1", [HERE], pin)
+    assert own["specs"]["cpus"]
+    assert own["incarnation"] == 1
+
     # In the clear, nothing leaves the machine.
     stranger = Desk(machines[1], tmp_path / "stranger")
     refused = stranger("whoami", DOPQ_HOST=address, DOPQ_TOKEN="secret")

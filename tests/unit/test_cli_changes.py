@@ -85,6 +85,8 @@ def test_every_change_has_a_line_that_names_what_was_changed_and_no_secret(
     uid, carried = str(os.getuid()), str(tmp_path / "gpu2.pem")
     secrets = [PASSWORD, json.loads(run("user", "add", "anna", "--json").stdout)["token"]]
     ask_for_accounts(config, "cleo", "dora")
+    table = tmp_path / "ip_table.json"
+    table.write_text('{"ip_address": [{"IPV4": "192.0.2.9"}]}')
     for words in (
         ("user", "weight", "anna", "2"),
         ("user", "role", "anna", "admin"),
@@ -92,6 +94,12 @@ def test_every_change_has_a_line_that_names_what_was_changed_and_no_secret(
         ("user", "passwd", "anna", "--password-stdin"),
         ("user", "approve", "cleo"),
         ("user", "reject", "dora"),
+        ("peer", "add", "gpu3"),
+        ("peer", "remove", "gpu3"),
+        ("peer", "import", str(table)),
+        ("peer", "trust", "gpu3", "--fingerprint", ":".join(["AB"] * 32)),
+        ("peer", "untrust", "gpu3"),
+        ("peer", "metadata", "lab=west"),
         ("cert", "init"),
         ("cert", "renew"),
         ("cert", "issue", "gpu2", "-o", carried),
@@ -120,6 +128,7 @@ def test_every_change_has_a_line_that_names_what_was_changed_and_no_secret(
         "anna"
     }
     assert (named["dopq cert init"], named["dopq cert issue"]) == ("gpu1", "gpu2")
+    assert {named[f"dopq peer {verb}"] for verb in ("add", "remove", "trust", "untrust")} == {"gpu3"}
     text = load(config)[1].audit.read_text()
     assert [secret for secret in secrets if secret in text] == []
 

@@ -118,7 +118,7 @@ def test_a_list_of_jobs_has_one_line_a_job_whatever_they_are_called(node: InMemo
 # --- the client's commands, with a service that lies ---
 
 VERBS: list[tuple[str, ...]] = [
-    ("status",), ("status", "3"), ("why", "4", "--explain"), ("history",), ("users",), ("system",), ("whoami",),
+    ("status",), ("status", "3"), ("why", "4", "--explain"), ("history",), ("users",), ("system",), ("whoami",), ("nodes",), ("nodes", "show", "gpu0"), ("nodes", "refresh"), ("nodes", "interfaces"),
     ("wait", "1", "--timeout", "0"), ("cancel", "4"), ("hold", "4"), ("release", "4"), ("rerun", "1"), ("lock",), ("unlock",), ("drain",),
     ("undrain",), ("clear-history",), ("fetch", "1"), ("logs", "1"), ("shutdown_queue", "--yes"),
 ]  # fmt: skip
