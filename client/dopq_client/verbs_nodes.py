@@ -73,9 +73,7 @@ def _measured(client: DopqClient, node: str) -> Plain:
         told = _find(client.nodes(), node_id)
         if told["speed_age_s"] is not None and told["speed_age_s"] <= elapsed_s + LOOK_S:
             return told
-    raise TryAgain(
-        f"The speed to {node!r} was not measured.", "Does the other node trust this one? The logs say more."
-    )
+    raise TryAgain(f"The speed to {node!r} was not measured.", "Does the other node trust this one? The logs say more.")
 
 
 @nodes.command("interfaces")
